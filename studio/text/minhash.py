@@ -1,0 +1,156 @@
+"""MinHash over hashed sets: signatures equal to datasketch's, banding for candidates, exact Jaccard to verify."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from datasketch import MinHash
+from numpy.typing import NDArray
+
+from studio.progress import Progress, silent
+from studio.text.ragged import I64, U32, Ragged, offsets_of, row_hash, spans
+
+Pairs = NDArray[np.int64]
+"""Shape (n, 2): row indices, the smaller first, sorted, each pair once."""
+
+_VALUES_A_BLOCK = 200_000
+_PAIRS_A_BLOCK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Banding:
+    """How signatures are cut: `bands` groups of `rows` values; texts that agree in one band are candidates."""
+
+    bands: int
+    rows: int
+
+    def probability(self, jaccard: float) -> float:
+        """Chance that two sets of this Jaccard become candidates: 1 - (1 - J^rows)^bands."""
+        return float(1 - (1 - jaccard**self.rows) ** self.bands)
+
+
+def banding_for_recall(num_perm: int, threshold: float, recall: float = 0.98) -> Banding:
+    """Choose the most selective banding of `num_perm` values that still finds `recall` of the pairs at `threshold`.
+
+    Every candidate is verified exactly, so a false candidate costs time and nothing else; datasketch's optimiser
+    weighs both errors alike and loses recall.
+    """
+    fitting = [Banding(num_perm // rows, rows) for rows in range(1, num_perm + 1)]
+    good = [banding for banding in fitting if banding.probability(threshold) >= recall]
+    return good[-1] if good else fitting[0]
+
+
+def signatures(sets: Ragged, num_perm: int, seed: int, progress: Progress = silent) -> U32:
+    """MinHash signatures, shape (rows, num_perm), with datasketch's own permutations (scheme affine32).
+
+    An empty set has the all-ones signature, as in datasketch.
+    """
+    a, b = MinHash(num_perm=num_perm, seed=seed, scheme="affine32").permutations.astype(np.uint32)
+    mixed = _fmix32(sets.values.astype(np.uint32))
+    result = np.full((len(sets), num_perm), np.uint32(0xFFFFFFFF))
+    for low, high in sets.slices(_VALUES_A_BLOCK):
+        filled = np.flatnonzero(sets.sizes[low:high]) + low
+        if len(filled):
+            start, stop = sets.offsets[low], sets.offsets[high]
+            hashed = mixed[start:stop] * a[:, None] + b[:, None]
+            result[filled] = np.minimum.reduceat(hashed, sets.offsets[filled] - start, axis=1).T
+        progress("compute MinHash signatures", high, len(sets))
+    return result
+
+
+def candidates(signature: U32, banding: Banding, max_bucket: int, progress: Progress = silent) -> tuple[Pairs, int]:
+    """Pairs of rows that agree in at least one band, and how many buckets were capped.
+
+    A bucket of more than `max_bucket` rows is not compared all to all: each row meets its `max_bucket` next ones.
+    """
+    found, capped = np.empty(0, np.uint64), 0
+    for band in range(banding.bands):
+        part = signature[:, band * banding.rows : (band + 1) * banding.rows]
+        key = row_hash(Ragged(part.reshape(-1), np.arange(0, part.size + 1, banding.rows)))
+        for keys, cut in _collisions(key, max_bucket):
+            found = np.union1d(found, keys)
+            capped += cut
+        progress("match bands", band + 1, banding.bands)
+    return _unpack(found), capped
+
+
+def _collisions(key: NDArray[np.uint64], reach: int) -> list[tuple[NDArray[np.uint64], int]]:
+    """Packed pairs of rows with equal `key`, in blocks of bounded size."""
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(key) else np.empty(0, np.int64)
+    sizes = np.diff(np.r_[starts, len(key)])
+    many = sizes > 1
+    starts, sizes = starts[many], sizes[many]
+    position = spans(starts, sizes)
+    following = np.minimum(np.repeat(starts + sizes, sizes) - position - 1, reach)
+    capped = int((sizes > reach + 1).sum())
+    blocks = []
+    for low, high in Ragged(np.empty(0, np.uint32), offsets_of(following)).slices(_PAIRS_A_BLOCK):
+        here, count = position[low:high], following[low:high]
+        blocks.append((_pack(np.repeat(order[here], count), order[spans(here + 1, count)]), 0))
+    return [*blocks, (np.empty(0, np.uint64), capped)]
+
+
+def prefix_join(sets: Ragged, threshold: float, progress: Progress = silent) -> Pairs:
+    """Every pair that can reach `threshold`, without MinHash: the prefix filter of set-similarity joins.
+
+    Two sets with Jaccard >= t share a value among the rarest n - ceil(t n) + 1 values of each (Bayardo, Ma and
+    Srikant 2007, "Scaling up all pairs similarity search"). Sets whose sizes alone rule t out are left out.
+    """
+    values, inverse, frequency = np.unique(sets.values, return_inverse=True, return_counts=True)
+    rarity = np.empty(len(values), np.int64)
+    rarity[np.argsort(frequency, kind="stable")] = np.arange(len(values))
+    rank = rarity[inverse]
+    order = np.lexsort((rank, sets.rows))
+    sizes = sets.sizes
+    prefix = np.where(sizes > 0, sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1, 0)
+    chosen = order[spans(sets.offsets[:-1], prefix)]
+    rows = np.repeat(np.arange(len(sets)), prefix)
+    shared = frequency[inverse[chosen]] > 1
+    by_size = np.lexsort((sizes[rows[shared]], rank[chosen][shared]))
+    row, token = rows[shared][by_size], rank[chosen][shared][by_size]
+    found: list[NDArray[np.uint64]] = []
+    if len(row):
+        starts = np.flatnonzero(np.r_[True, token[1:] != token[:-1]])
+        group_end = np.repeat(np.r_[starts[1:], len(token)], np.diff(np.r_[starts, len(token)]))
+        size_rank = token.astype(np.float64) * (sizes.max() + 1.0)
+        limit = np.searchsorted(size_rank + sizes[row], size_rank + sizes[row] / threshold + 1e-6, side="right")
+        following = np.minimum(limit, group_end) - np.arange(len(row)) - 1
+        for low, high in Ragged(np.empty(0, np.uint32), offsets_of(following)).slices(_PAIRS_A_BLOCK):
+            count = following[low:high]
+            partner = row[spans(np.arange(low, high) + 1, count)]
+            found.append(np.unique(_pack(np.repeat(row[low:high], count), partner)))
+            progress("join prefixes", high, len(row))
+    return _unpack(np.unique(np.concatenate(found)) if found else np.empty(0, np.uint64))
+
+
+def intersections(sets: Ragged, pairs: Pairs, progress: Progress = silent) -> I64:
+    """Size of the intersection of each pair's sets, exactly."""
+    result = np.zeros(len(pairs), np.int64)
+    work = Ragged(np.empty(0, np.uint32), offsets_of(sets.sizes[pairs].sum(axis=1)))
+    for low, high in work.slices(_PAIRS_A_BLOCK):
+        one, other = sets.take(pairs[low:high, 0]), sets.take(pairs[low:high, 1])
+        rows = np.concatenate([one.rows, other.rows]).astype(np.uint64)
+        keys = np.sort((rows << np.uint64(32)) | np.concatenate([one.values, other.values]))
+        twice = keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)
+        result[low:high] = np.bincount(twice.astype(np.int64), minlength=high - low)
+        progress("verify candidates", high, len(pairs))
+    return result
+
+
+def _pack(one: I64, other: I64) -> NDArray[np.uint64]:
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    return (low.astype(np.uint64) << np.uint64(32)) | high.astype(np.uint64)
+
+
+def _unpack(keys: NDArray[np.uint64]) -> Pairs:
+    return np.stack([keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF)], axis=1).astype(np.int64)
+
+
+def _fmix32(h: U32) -> U32:
+    """MurmurHash3's 32-bit finaliser: datasketch's pre-mix of the affine32 scheme."""
+    h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    h = (h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return h ^ (h >> np.uint32(16))
