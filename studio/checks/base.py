@@ -1,0 +1,147 @@
+"""What a check is. A new check is one file in this folder with one class decorated by `@check`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, TypeVar
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from studio.errors import ConfigError, UsageError
+from studio.progress import Progress, silent
+from studio.project.evidence import EDGES_SCHEMA, FLAGS_SCHEMA, Band, Evidence, StoredEvidence, evidence_key
+from studio.project.project import Project
+from studio.project.settings import ProjectSettings, validated
+
+
+class CheckConfig(BaseModel):
+    """Base of every check's settings: the table `[checks.<name>]` of studio.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a check may know besides the rows: the project's settings (prompts, protected splits)."""
+
+    project: ProjectSettings
+
+
+class Check(ABC):
+    """A pure function from rows to evidence: same rows, same configuration, same evidence."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    """Changes whenever the same rows and configuration would give other evidence."""
+    summary: ClassVar[str]
+    """One line for `--help` and the docs: what it finds."""
+    config_type: ClassVar[type[CheckConfig]] = CheckConfig
+
+    def __init__(self, config: CheckConfig, setting: Setting) -> None:
+        self.config = config
+        self.setting = setting
+
+    @abstractmethod
+    def run(self, pairs: pl.DataFrame, progress: Progress = silent) -> Evidence:
+        """Look at `pairs` (SNAPSHOT_SCHEMA) and return what was found."""
+
+    def depends_on(self) -> dict[str, Any]:
+        """Everything but the rows and the version that the evidence depends on; stored with it."""
+        return self.config.model_dump(mode="json")
+
+    def flags(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Complete `row_id, reason, score, band, evidence` to FLAGS_SCHEMA."""
+        return self._completed(found, FLAGS_SCHEMA)
+
+    def edges(self, found: pl.DataFrame) -> pl.DataFrame:
+        """Complete `a_id, b_id, role, score, containment, band, rejected_by, evidence` to EDGES_SCHEMA."""
+        return self._completed(found, EDGES_SCHEMA)
+
+    def _completed(self, found: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+        named = found.with_columns(check=pl.lit(self.name), version=pl.lit(self.version))
+        return named.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
+
+
+C = TypeVar("C", bound=type[Check])
+
+_REGISTRY: dict[str, type[Check]] = {}
+
+
+def check(kind: C) -> C:
+    """Class decorator: make a check known by its name."""
+    _REGISTRY[kind.name] = kind
+    return kind
+
+
+@cache
+def all_checks() -> Mapping[str, type[Check]]:
+    """Every check in this folder, by name, in the order of their names."""
+    package = importlib.import_module("studio.checks")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"studio.checks.{module.name}")
+    return dict(sorted(_REGISTRY.items()))
+
+
+def configured(
+    settings: ProjectSettings, names: Iterable[str] = (), overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[Check]:
+    """Build the named checks (all when none is named) from settings and `--set` overrides.
+
+    Raises:
+        UsageError: there is no such check (the nearest is named).
+        ConfigError: a setting is unknown or wrong.
+    """
+    known = all_checks()
+    wanted = list(dict.fromkeys(names)) or list(known)
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"There is no check `{name}`.", remedy=_nearest(name, known))
+    tables: dict[str, dict[str, Any]] = {}
+    for origin, source in (("studio.toml", settings.checks), ("--set", overrides or {})):
+        for name, table in source.items():
+            if name not in known:
+                raise ConfigError(f"There is no check `{name}`.", where=origin, remedy=_nearest(name, known))
+            tables.setdefault(name, {}).update(table)
+    return [
+        known[name](validated(tables.get(name, {}), known[name].config_type, f"checks.{name}"), Setting(settings))
+        for name in wanted
+    ]
+
+
+def run_check(project: Project, item: Check, progress: Progress = silent) -> tuple[StoredEvidence, bool]:
+    """Return a check's evidence for the project's snapshot, and whether it was already stored.
+
+    The caller holds the project's lock.
+    """
+    stored = project.evidence.load(item.name)
+    config, snapshot = item.depends_on(), project.settings.snapshot
+    if stored and evidence_key(stored.check, stored.version, stored.config, stored.snapshot) == evidence_key(
+        item.name, item.version, config, snapshot
+    ):
+        return stored, True
+    start = time.perf_counter()
+    evidence = item.run(project.snapshot, progress)
+    stored = StoredEvidence(item.name, item.version, config, snapshot, time.perf_counter() - start, evidence)
+    project.evidence.save(stored)
+    return stored, False
+
+
+def counts_by_band(evidence: Evidence) -> pl.DataFrame:
+    """Count what was found: kind (flag, edge), what (reason or role), band, count."""
+    flags = evidence.flags.group_by(pl.lit("flag").alias("kind"), pl.col("reason").alias("what"), "band").len("count")
+    edges = evidence.edges.group_by(pl.lit("edge").alias("kind"), pl.col("role").alias("what"), "band").len("count")
+    order = pl.Enum([band.value for band in Band])
+    return pl.concat([edges, flags]).sort("kind", "what", pl.col("band").cast(order))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"

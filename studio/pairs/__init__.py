@@ -1,0 +1,1 @@
+"""What a dataset is: canonical columns, column roles, readers."""

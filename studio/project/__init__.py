@@ -1,0 +1,1 @@
+"""One curation project on disk: settings, the immutable snapshot, evidence, the ledger and its replay."""

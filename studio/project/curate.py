@@ -1,0 +1,250 @@
+"""The curated view: a pure replay of decisions over the snapshot. Same inputs, same bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from studio.project.ledger import Action, Decision, in_force
+from studio.text.normalise import Level, normalised
+
+
+class Status(StrEnum):
+    """What became of a row of the snapshot."""
+
+    KEPT = "kept"
+    REMOVED = "removed"
+    EDITED = "edited"
+    MOVED = "moved"
+    """Kept, with its query re-pointed to another row's passage, or in another split."""
+
+
+@dataclass(frozen=True)
+class Curated:
+    """The outcome of every row of a snapshot.
+
+    `rows` has one line a snapshot row, in snapshot order: the snapshot's columns with edits applied, and
+    `status`, `reason`, `keeper_id`, `group_id` (answer group), `cluster_id` (the row whose passage stands for a
+    cluster), `decision_id` (seq), `keeper_score`, `rule` (actor of the deciding line).
+    """
+
+    rows: pl.DataFrame
+
+    @property
+    def kept(self) -> pl.DataFrame:
+        """The rows that go into a dataset."""
+        return self.rows.filter(pl.col("status") != Status.REMOVED.value)
+
+    def counts(self) -> pl.DataFrame:
+        """Rows by `status` and `reason`, most first."""
+        return (
+            self.rows.group_by("status", "reason")
+            .len("rows")
+            .sort("rows", "status", "reason", descending=[True, False, False])
+        )
+
+
+def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame) -> Curated:
+    """Replay the decisions in force over `snapshot`.
+
+    A person's decision wins over a rule's; among equals the later wins. A row a person keeps is neither removed
+    nor re-pointed by a rule. Re-pointing follows chains to their end; a cycle leaves the row's own text.
+
+    Args:
+        snapshot: the imported rows, in order, as `SNAPSHOT_SCHEMA`.
+        log: the whole ledger, or any part that is meant to count.
+        targets: the ledger's targets, as `TARGETS_SCHEMA`.
+    """
+    acts = _acts(log, targets)
+    presence = _latest(acts, Action.KEEP, Action.DROP).filter(pl.col("action") == Action.DROP.value)
+    passages = _latest(acts, Action.KEEP, Action.REPOINT).filter(pl.col("action") == Action.REPOINT.value)
+    splits = _latest(acts, Action.MOVE)
+    rows = _with_edits(snapshot, acts)
+    rows = _repointed(rows, passages)
+    rows = rows.with_columns(
+        split=pl.coalesce(_lookup(rows, splits, "value"), pl.col("split")),
+    )
+    outcome = _outcome(rows, presence, passages, splits)
+    rows = rows.with_columns(*outcome)
+    return Curated(rows.drop("edit_id").with_columns(_groups(rows, acts)))
+
+
+def _acts(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
+    """Join the decisions in force to their rows: TARGETS_SCHEMA plus action, reason, actor, person."""
+    active = in_force(log)
+    decisions = pl.DataFrame(
+        [(d.seq, str(d.action), d.reason, d.actor, d.by_person) for d in active],
+        schema={
+            "seq": pl.Int64,
+            "action": pl.String,
+            "reason": pl.String,
+            "actor": pl.String,
+            "person": pl.Boolean,
+        },
+        orient="row",
+    )
+    return targets.join(decisions, on="seq", how="inner", maintain_order="left")
+
+
+def _latest(acts: pl.DataFrame, *actions: Action) -> pl.DataFrame:
+    """The winning line of each row among `actions`: a person's before a rule's, then the latest."""
+    chosen = acts.filter(pl.col("action").is_in([action.value for action in actions]))
+    return chosen.sort("person", "seq", maintain_order=True).unique("row_id", keep="last", maintain_order=True)
+
+
+def _lookup(rows: pl.DataFrame, acts: pl.DataFrame, column: str) -> pl.Series:
+    """`column` of `acts` for each of `rows`, null where the row has none."""
+    return rows.select("row_id").join(acts.select("row_id", column), on="row_id", how="left", maintain_order="left")[
+        column
+    ]
+
+
+def _with_edits(snapshot: pl.DataFrame, acts: pl.DataFrame) -> pl.DataFrame:
+    """Apply edits field by field; `edit_id` is the seq of the row's latest edit, or null."""
+    edits: dict[str, dict[str, object]] = {}
+    latest: dict[str, int] = {}
+    ordered = acts.filter(pl.col("action") == Action.EDIT.value).sort("person", "seq", maintain_order=True)
+    for row_id, seq, value in ordered.select("row_id", "seq", "value").iter_rows():
+        edits.setdefault(row_id, {}).update(json.loads(value))
+        latest[row_id] = seq
+    ids = pl.DataFrame(list(latest.items()), schema={"row_id": pl.String, "edit_id": pl.Int64}, orient="row")
+    rows = snapshot.join(ids, on="row_id", how="left", maintain_order="left")
+    for field in ("query", "positive", "negatives"):
+        changed = {row_id: value[field] for row_id, value in edits.items() if field in value}
+        if changed:
+            new = pl.DataFrame(
+                {"row_id": list(changed), "new": list(changed.values())},
+                schema={"row_id": pl.String, "new": snapshot.schema[field]},
+            )
+            rows = rows.join(new, on="row_id", how="left", maintain_order="left")
+            rows = rows.with_columns(pl.coalesce("new", field).alias(field)).drop("new")
+    return rows
+
+
+def _repointed(rows: pl.DataFrame, passages: pl.DataFrame) -> pl.DataFrame:
+    """Give re-pointed rows their keeper's passage, and negatives that lost their text the text that replaced it."""
+    if passages.is_empty():
+        return rows
+    target = dict(passages.select("row_id", "keeper_id").iter_rows())
+    ends = {row_id: _end_of_chain(row_id, target) for row_id in target}
+    moves = pl.DataFrame({"row_id": list(ends), "end": list(ends.values())}, schema_overrides={"end": pl.String})
+    texts = rows.select(pl.col("row_id").alias("end"), pl.col("positive").alias("new"))
+    moves = moves.join(texts, on="end", how="left", maintain_order="left")
+    before = rows["positive"]
+    rows = rows.join(moves.select("row_id", "new"), on="row_id", how="left", maintain_order="left")
+    rows = rows.with_columns(pl.coalesce("new", "positive").alias("positive")).drop("new")
+    replaced = dict(
+        pl.DataFrame({"old": before, "new": rows["positive"]})
+        .filter(pl.col("old") != pl.col("new"))
+        .unique()
+        .iter_rows()
+    )
+    for text in rows["positive"].unique():
+        replaced.pop(text, None)
+    return rows.with_columns(_negatives_replaced(rows, replaced)) if replaced else rows
+
+
+def _end_of_chain(row_id: str, target: dict[str, str]) -> str:
+    seen = {row_id}
+    end = target[row_id]
+    while end in target:
+        if end in seen:
+            return row_id
+        seen.add(end)
+        end = target[end]
+    return end
+
+
+def _negatives_replaced(rows: pl.DataFrame, replaced: dict[str, str]) -> pl.Series:
+    touched = rows["negatives"].list.eval(pl.element().is_in(list(replaced))).list.any()
+    result = []
+    for positive, negatives, hit in zip(rows["positive"], rows["negatives"].to_list(), touched, strict=True):
+        if hit:
+            mapped = dict.fromkeys(replaced.get(text, text) for text in negatives)
+            mapped.pop(positive, None)
+            negatives = list(mapped)
+        result.append(negatives)
+    return pl.Series("negatives", result, dtype=rows.schema["negatives"])
+
+
+def _outcome(
+    rows: pl.DataFrame, presence: pl.DataFrame, passages: pl.DataFrame, splits: pl.DataFrame
+) -> list[pl.Series]:
+    """status, reason, keeper_id, cluster_id, decision_id, keeper_score, rule of each row."""
+    frame = rows.select("row_id", "edit_id")
+    for name, acts in (("drop", presence), ("move", passages), ("split", splits)):
+        part = acts.select(
+            "row_id",
+            pl.col("seq").alias(f"{name}_seq"),
+            pl.col("reason").alias(f"{name}_reason"),
+            pl.col("keeper_id").alias(f"{name}_keeper"),
+            pl.col("score").alias(f"{name}_score"),
+            pl.col("actor").alias(f"{name}_actor"),
+        )
+        frame = frame.join(part, on="row_id", how="left", maintain_order="left")
+    dropped, moved, split = (pl.col(f"{name}_seq").is_not_null() for name in ("drop", "move", "split"))
+    edited = pl.col("edit_id").is_not_null()
+
+    def first(field: str) -> pl.Expr:
+        return pl.coalesce(f"drop_{field}", f"move_{field}", f"split_{field}")
+
+    outcome = frame.select(
+        status=pl.when(dropped)
+        .then(pl.lit(Status.REMOVED.value))
+        .when(moved | split)
+        .then(pl.lit(Status.MOVED.value))
+        .when(edited)
+        .then(pl.lit(Status.EDITED.value))
+        .otherwise(pl.lit(Status.KEPT.value)),
+        reason=pl.coalesce(first("reason"), pl.when(edited).then(pl.lit("edited")).otherwise(pl.lit("kept"))),
+        keeper_id=first("keeper"),
+        decision_id=pl.coalesce(first("seq"), "edit_id"),
+        keeper_score=first("score"),
+        rule=first("actor"),
+        cluster_id=pl.col("move_keeper"),
+    )
+    heads = passages.select(pl.col("keeper_id").alias("row_id")).unique()
+    outcome = outcome.with_columns(
+        cluster_id=pl.when(rows["row_id"].is_in(heads["row_id"].to_list()) & pl.col("cluster_id").is_null())
+        .then(rows["row_id"])
+        .otherwise("cluster_id")
+    )
+    return outcome.get_columns()
+
+
+def _groups(rows: pl.DataFrame, acts: pl.DataFrame) -> pl.Series:
+    """Answer groups: rows joined by the same query, the same passage (both L2), or a GROUP decision.
+
+    Returns one `group_id` a row: the row_id of the group's first row.
+    """
+    count = rows.height
+    names = _lookup(rows, _latest(acts, Action.GROUP), "value")
+    keys = (
+        rows.select(
+            normalised(pl.col("query"), Level.SURFACE).alias("query"),
+            normalised(pl.col("positive"), Level.SURFACE).alias("positive"),
+        )
+        .with_columns(names.alias("name"))
+        .with_row_index("row")
+    )
+    index = np.arange(count)
+    left, right = [], []
+    for column in ("query", "positive", "name"):
+        head = keys.select(pl.col("row").first().over(column))[:, 0].to_numpy()
+        chosen = keys[column].is_not_null().to_numpy()
+        left.append(index[chosen])
+        right.append(head[chosen])
+    edges = coo_array(
+        (np.ones(sum(map(len, left)), np.int8), (np.concatenate(left), np.concatenate(right))), shape=(count, count)
+    )
+    _, component = connected_components(edges, directed=False)
+    components = pl.DataFrame({"component": component}).with_row_index("row")
+    first = components.select(pl.col("row").first().over("component"))[:, 0]
+    return rows["row_id"].gather(first).alias("group_id")

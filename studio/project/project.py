@@ -1,0 +1,160 @@
+"""A project directory: create it from pairs, open it, lock it, read what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from studio.errors import ProjectError, UnavailableError
+from studio.files import atomic_file, write_text
+from studio.pairs.schema import SNAPSHOT_SCHEMA
+from studio.project.curate import Curated, resolve
+from studio.project.evidence import EvidenceStore
+from studio.project.ledger import Ledger
+from studio.project.settings import ProjectSettings, read_settings, write_settings
+
+SETTINGS_FILE = "studio.toml"
+
+
+class Project:
+    """One curation project.
+
+    The presence of `studio.toml` is what makes a directory a project: it is written last.
+    """
+
+    def __init__(self, root: Path, settings: ProjectSettings) -> None:
+        self.root = root
+        self.settings = settings
+        self.ledger = Ledger(root / ".studio" / "ledger.sqlite")
+        self.evidence = EvidenceStore(root / ".studio" / "evidence")
+
+    @classmethod
+    def open(cls, root: Path) -> Project:
+        """Open an existing project.
+
+        Raises:
+            ProjectError: there is none at `root`.
+            ConfigError: its studio.toml is wrong.
+        """
+        path = root / SETTINGS_FILE
+        if not path.exists():
+            raise ProjectError(
+                "There is no harrier-studio project here.",
+                where=str(root),
+                why=f"it has no {SETTINGS_FILE}",
+                remedy=f"make one: harrier-studio import FILE --project {root}",
+            )
+        return cls(root, read_settings(path, ProjectSettings))
+
+    @classmethod
+    def create(cls, root: Path, pairs: pl.DataFrame, settings: ProjectSettings) -> Project:
+        """Make a project at `root` from imported pairs, or open it when it already holds exactly these.
+
+        Raises:
+            ProjectError: another project, or other files, are in the way.
+            UnavailableError: another process is writing there, or the disk is full.
+        """
+        identity = snapshot_id(pairs)
+        if (root / SETTINGS_FILE).exists():
+            project = cls.open(root)
+            if project.settings.snapshot == identity:
+                return project
+            raise ProjectError(
+                "This project already holds other pairs, and a snapshot never changes.",
+                where=str(root),
+                remedy="import into a new directory with --project",
+            )
+        if root.exists() and not root.is_dir():
+            raise ProjectError("The project's place is taken by a file.", where=str(root))
+        with _locked(root):
+            with atomic_file(root / ".studio" / "snapshot.parquet") as beside:
+                pairs.select(SNAPSHOT_SCHEMA.names()).cast(SNAPSHOT_SCHEMA).write_parquet(beside)
+            settings = settings.model_copy(update={"snapshot": identity})
+            write_settings(root / SETTINGS_FILE, settings)
+        return cls(root, settings)
+
+    @cached_property
+    def snapshot(self) -> pl.DataFrame:
+        """The imported rows, as SNAPSHOT_SCHEMA, in order.
+
+        Raises:
+            ProjectError: the file is missing, damaged or not the one the project was made with.
+        """
+        path = self.root / ".studio" / "snapshot.parquet"
+        try:
+            pairs = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise ProjectError(
+                "The project's snapshot cannot be read.",
+                where=str(path),
+                why=str(error),
+                remedy="restore the file, or import the sources again into a new directory",
+            ) from error
+        if pairs.schema != SNAPSHOT_SCHEMA or snapshot_id(pairs) != self.settings.snapshot:
+            raise ProjectError(
+                "The project's snapshot is not the one it was made with.",
+                where=str(path),
+                why="its rows do not match the id in studio.toml; a snapshot never changes",
+                remedy="restore the file, or import the sources again into a new directory",
+            )
+        return pairs
+
+    def curated(self) -> Curated:
+        """Replay the ledger over the snapshot."""
+        return resolve(self.snapshot, self.ledger.log(), self.ledger.targets())
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold this project for writing: `with project.locked(): …`.
+
+        Raises:
+            UnavailableError: another process holds it; the error names that process.
+        """
+        return _locked(self.root)
+
+
+def snapshot_id(pairs: pl.DataFrame) -> str:
+    """Identify a snapshot: sha256 over its row_ids in order (each covers content and source position)."""
+    return hashlib.sha256("\n".join(pairs["row_id"]).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    folder = root / ".studio"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            "The project directory cannot be written.", where=str(root), why=error.strerror, remedy="choose another"
+        ) from error
+    holder = folder / "lock.json"
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UnavailableError(
+            "Another process is writing to this project.",
+            where=str(root),
+            why=_holder_words(holder),
+            remedy="wait for it to end, or stop it, and run the command again",
+        ) from None
+    try:
+        write_text(holder, json.dumps({"pid": os.getpid()}))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder_words(holder: Path) -> str | None:
+    try:
+        return f"process {json.loads(holder.read_text('utf-8'))['pid']} holds the lock"
+    except (OSError, ValueError, KeyError):
+        return None

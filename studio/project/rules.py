@@ -1,0 +1,287 @@
+"""What the auto band becomes: decisions a rule may take alone, each resting on evidence that it names.
+
+A passage that another one stands for is never dropped: its queries are re-pointed to the keeper. Only then is a
+row dropped: when an equal query already points to the same passage. Rows of protected splits, and rows a person
+decided on, are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from studio.project.evidence import Band, Role, StoredEvidence
+from studio.project.ledger import Action, Decision, Ledger, Target, in_force
+from studio.project.project import Project
+from studio.text.normalise import Level, normalised
+
+ACTOR = "rule:auto@1"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision a rule proposes."""
+
+    action: Action
+    reason: str
+    targets: list[Target]
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What `apply_auto` did: the steps now in force, and whether they were already."""
+
+    steps: tuple[Step, ...]
+    unchanged: bool
+
+
+def apply_auto(project: Project) -> Applied:
+    """Bring the ledger in line with the auto band: one transaction, the rule's earlier decisions undone in it.
+
+    Doing it twice changes nothing. The caller holds the project's lock.
+    """
+    log = project.ledger.log()
+    mine = [decision for decision in in_force(log) if decision.actor == ACTOR]
+    evidence = [item for item in project.evidence.load_all() if item.snapshot == project.settings.snapshot]
+    steps = propose(
+        project.snapshot, evidence, _touched_by_person(log, project.ledger), project.settings.curation.protected_splits
+    )
+    before = project.ledger.targets([decision.seq for decision in mine]).drop("seq")
+    after = pl.DataFrame(
+        [
+            (target.row_id, target.keeper_id, target.score, target.value, target.evidence)
+            for step in steps
+            for target in step.targets
+        ],
+        schema=before.schema,
+        orient="row",
+    )
+    if [(d.action, d.reason) for d in mine] == [(s.action, s.reason) for s in steps] and before.equals(after):
+        return Applied(tuple(steps), unchanged=True)
+    basis = [{"check": item.check, "version": item.version, "config": item.config} for item in evidence]
+    project.ledger.supersede(
+        ACTOR, [(s.action, s.reason, s.targets) for s in steps], evidence=json.dumps(basis, sort_keys=True)
+    )
+    return Applied(tuple(steps), unchanged=False)
+
+
+def propose(
+    snapshot: pl.DataFrame,
+    evidence: Sequence[StoredEvidence],
+    touched: frozenset[str],
+    protected_splits: Sequence[str],
+) -> list[Step]:
+    """Turn the auto band of `evidence` into steps, in the order they must be taken.
+
+    Args:
+        snapshot: the rows the evidence is about.
+        touched: row_ids a person decided on; they may be keepers, never targets.
+        protected_splits: names of splits whose rows may be keepers, never targets.
+    """
+    edges = pl.concat([item.evidence.edges for item in evidence]) if evidence else None
+    flags = pl.concat([item.evidence.flags for item in evidence]) if evidence else None
+    if edges is None or flags is None:
+        return []
+    rows = _Rows.of(snapshot, touched, protected_splits)
+    auto = edges.filter(pl.col("band") == Band.AUTO.value)
+    passages = _keepers_of_passages(rows, auto.filter(pl.col("role") == Role.PASSAGE.value))
+    steps = _repoint_steps(rows, passages)
+    if (auto["role"] == Role.PAIR.value).any() or steps:
+        steps += _drop_steps(rows, passages)
+    dropped = {target.row_id for step in steps if step.action is Action.DROP for target in step.targets}
+    edits = _negatives_removed(rows, flags.filter(pl.col("band") == Band.AUTO.value), dropped)
+    return [step for step in (*steps, Step(Action.EDIT, "negative_is_positive", edits)) if step.targets]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The snapshot with what the keep policy asks of each row. Arrays have one entry a row, in snapshot order."""
+
+    table: pl.DataFrame
+    index: dict[str, int]
+    fixed: np.ndarray
+    rank: np.ndarray
+    """0 is the best keeper: a person's decision, a protected split, most queries, longest, earliest."""
+
+    @classmethod
+    def of(cls, snapshot: pl.DataFrame, touched: frozenset[str], protected_splits: Sequence[str]) -> _Rows:
+        table = snapshot.with_columns(
+            normalised(pl.col("query"), Level.SURFACE).alias("query_key"),
+            normalised(pl.col("positive"), Level.SURFACE).alias("passage_key"),
+            pl.col("row_id").is_in(list(touched)).alias("touched"),
+            pl.col("split").is_in(list(protected_splits)).fill_null(value=False).alias("protected"),
+        ).with_columns(pl.len().over("passage_key").alias("queries"))
+        order = table.with_row_index("row").sort(
+            "touched",
+            "protected",
+            "queries",
+            pl.col("positive").str.len_chars(),
+            "row",
+            descending=[True, True, True, True, False],
+        )["row"]
+        rank = np.empty(len(table), np.int64)
+        rank[order.to_numpy()] = np.arange(len(table))
+        return cls(
+            table,
+            {row_id: row for row, row_id in enumerate(table["row_id"])},
+            (table["touched"] | table["protected"]).to_numpy(),
+            rank,
+        )
+
+
+@dataclass(frozen=True)
+class _Passages:
+    """Which row's passage stands for each row's passage, and why. `keeper[row] == row` where nothing changes."""
+
+    keeper: np.ndarray
+    score: np.ndarray
+    basis: dict[int, str]
+    """By row: the edge (as JSON) its re-pointing rests on, where its text is not simply equal to the keeper's."""
+
+
+def _keepers_of_passages(rows: _Rows, edges: pl.DataFrame) -> _Passages:
+    """Give each distinct text a keeper: the best-ranked text it has a verified edge to.
+
+    Every text is joined to a keeper it was itself compared with, never through a chain: what is left over when a
+    cluster drifts stays as it is, or finds a keeper of its own. A text that says more than the keeper stays too.
+    Texts at Jaccard 1 stand for each other, so an edge of one is an edge of all of them.
+    """
+    texts = _dense(rows.table["passage_key"])
+    links = []
+    for a_id, b_id, score, check, evidence in edges.select("a_id", "b_id", "score", "check", "evidence").iter_rows():
+        details = json.loads(evidence)
+        basis = json.dumps({"check": check, "a_id": a_id, "b_id": b_id, "score": score})
+        more = bool(details.get("says_more_a")), bool(details.get("says_more_b"))
+        links.append(_Link(int(texts[rows.index[a_id]]), int(texts[rows.index[b_id]]), score, *more, basis))
+    twins = [link for link in links if link.score == 1.0 and not (link.a_says_more or link.b_says_more)]
+    same, twin_basis = _merged(texts.max(initial=-1) + 1, twins)
+    heads = _heads(same[texts], rows.rank)
+    neighbours: dict[int, list[tuple[int, float, str]]] = {}
+    for link in links:
+        a, b = int(same[link.a]), int(same[link.b])
+        if not link.b_says_more:
+            neighbours.setdefault(a, []).append((b, link.score, link.basis))
+        if not link.a_says_more:
+            neighbours.setdefault(b, []).append((a, link.score, link.basis))
+    keeper_of: dict[int, tuple[int, float, str]] = {}
+    settled: set[int] = set()
+    for text in sorted(neighbours, key=lambda text: rows.rank[heads[text]]):
+        if text not in settled:
+            settled.add(text)
+            for other, score, basis in neighbours[text]:
+                if other not in settled:
+                    settled.add(other)
+                    keeper_of[other] = (text, score, basis)
+    keeper, scores, basis_of = np.arange(len(texts)), np.ones(len(texts)), {}
+    for row in np.flatnonzero(~rows.fixed).tolist():
+        own = int(same[texts[row]])
+        stands, score, basis = keeper_of.get(own, (own, 1.0, ""))
+        keeper[row], scores[row] = heads[stands], score
+        if stands == own and texts[row] != texts[heads[own]]:
+            basis = twin_basis[own]
+        if basis:
+            basis_of[row] = basis
+    return _Passages(keeper, scores, basis_of)
+
+
+@dataclass(frozen=True)
+class _Link:
+    """An auto edge between two numbered texts."""
+
+    a: int
+    b: int
+    score: float
+    a_says_more: bool
+    b_says_more: bool
+    basis: str
+
+
+def _dense(keys: pl.Series) -> np.ndarray:
+    """Number equal keys alike, from 0."""
+    return keys.rank("dense").to_numpy().astype(np.int64) - 1
+
+
+def _merged(count: int, twins: list[_Link]) -> tuple[np.ndarray, dict[int, str]]:
+    """Number texts so that twins share one number, and give for each shared number an edge it rests on."""
+    ends = np.array([(link.a, link.b) for link in twins], np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    _, same = connected_components(graph, directed=False)
+    return same, {int(same[link.a]): link.basis for link in twins}
+
+
+def _heads(numbers: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The best-ranked row of each number."""
+    heads = np.full(numbers.max(initial=-1) + 1, -1)
+    order = np.argsort(rank)[::-1]
+    heads[numbers[order]] = order
+    return heads
+
+
+def _repoint_steps(rows: _Rows, passages: _Passages) -> list[Step]:
+    texts = rows.table["positive"]
+    ids = rows.table["row_id"].to_list()
+    exact, near = [], []
+    for row in np.flatnonzero(passages.keeper != np.arange(len(ids))):
+        keeper = int(passages.keeper[row])
+        basis = passages.basis.get(int(row))
+        if basis:
+            near.append(Target(ids[row], ids[keeper], float(passages.score[row]), evidence=basis))
+        elif texts[int(row)] != texts[keeper]:
+            exact.append(Target(ids[row], ids[keeper], 1.0, evidence='{"check": "exact_duplicates"}'))
+    return [
+        Step(Action.REPOINT, "same_passage", exact),
+        Step(Action.REPOINT, "near_duplicate_passage", near),
+    ]
+
+
+def _drop_steps(rows: _Rows, passages: _Passages) -> list[Step]:
+    """Drop rows whose query (L2) already points to the same passage, with the same negatives, label and score."""
+    frame = rows.table.select("row_id", "query_key", "negatives", "label", "score").with_columns(
+        passage=pl.Series(_dense(rows.table["passage_key"])[passages.keeper]),
+        rank=pl.Series(rows.rank),
+        fixed=pl.Series(rows.fixed),
+        near=pl.Series([passages.basis.get(row, "") for row in range(len(rows.rank))], dtype=pl.String),
+        near_score=pl.Series(passages.score),
+    )
+    frame = frame.with_row_index("row").sort("rank")
+    group = ["query_key", "passage", "negatives", "label", "score"]
+    frame = frame.with_columns(
+        pl.col("row_id").first().over(group).alias("keeper_id"), pl.col("near").first().over(group).alias("keeper_near")
+    ).sort("row")
+    repeated = frame.filter((pl.col("row_id") != pl.col("keeper_id")) & ~pl.col("fixed"))
+    exact, near = [], []
+    for row_id, keeper_id, basis, keeper_basis, score in repeated.select(
+        "row_id", "keeper_id", "near", "keeper_near", "near_score"
+    ).iter_rows():
+        rests_on = basis if basis != keeper_basis else ""
+        if rests_on:
+            near.append(Target(row_id, keeper_id, score, evidence=rests_on))
+        else:
+            exact.append(Target(row_id, keeper_id, 1.0, evidence='{"check": "exact_duplicates"}'))
+    return [Step(Action.DROP, "duplicate_pair", exact), Step(Action.DROP, "near_duplicate_pair", near)]
+
+
+def _negatives_removed(rows: _Rows, flags: pl.DataFrame, dropped: set[str]) -> list[Target]:
+    targets = []
+    wanted = flags.filter(pl.col("reason") == "negative_is_positive")
+    for row_id, score, evidence in wanted.select("row_id", "score", "evidence").iter_rows():
+        row = rows.index[row_id]
+        if rows.fixed[row] or row_id in dropped:
+            continue
+        positions = set(json.loads(evidence)["negatives"])
+        negatives = rows.table["negatives"][row].to_list()
+        left = [text for position, text in enumerate(negatives) if position not in positions]
+        value = json.dumps({"negatives": left}, ensure_ascii=False)
+        targets.append(Target(row_id, score=score, value=value, evidence=evidence))
+    return targets
+
+
+def _touched_by_person(log: Sequence[Decision], ledger: Ledger) -> frozenset[str]:
+    seqs = [decision.seq for decision in in_force(log) if decision.by_person]
+    return frozenset(ledger.targets(seqs)["row_id"])

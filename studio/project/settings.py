@@ -1,0 +1,149 @@
+"""`studio.toml`: what a project was made from and how it is worked on. Readable, diffable, strict."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from studio.errors import ConfigError
+from studio.files import write_text
+from studio.prompts.contract import Origin, OriginKind, PromptContract
+from studio.prompts.presets import get_preset
+
+M = TypeVar("M", bound=BaseModel)
+
+_DEFAULT_PROMPT = get_preset("web_search_query")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceSettings(_Strict):
+    """One imported source: where it was, and the hash that proves it is the same."""
+
+    path: str
+    format: str
+    sha256: str
+    rows: int
+    rejected: int = 0
+    roles: dict[str, str | list[str]] = Field(default_factory=dict)
+
+
+class PromptSettings(_Strict):
+    """The prompt contract, byte for byte; `origin` says where it came from (`model:…`, `preset:…`, `custom:…`)."""
+
+    query: str = _DEFAULT_PROMPT.query
+    document: str = _DEFAULT_PROMPT.document
+    origin: str = Field(default=f"preset:{_DEFAULT_PROMPT.name}", pattern="^(model|preset|custom)(:.*)?$")
+
+    def contract(self) -> PromptContract:
+        """The contract these settings stand for."""
+        kind, _, name = self.origin.partition(":")
+        return PromptContract(self.query, self.document, Origin(OriginKind(kind), name))
+
+
+class ModelSettings(_Strict):
+    """The model that reads the prompts: a folder, a hub id, or `harrier-tiny` for the embedded one."""
+
+    id: str = "harrier-tiny"
+    max_length: int = Field(default=512, ge=8)
+    """Tokens a text is cut at, prompt and special tokens included."""
+
+
+class CurationSettings(_Strict):
+    """What the rules may touch."""
+
+    protected_splits: tuple[str, ...] = ("test", "validation", "valid", "dev", "eval", "evaluation")
+    """Rows of these splits are never changed by a rule, only by a person."""
+
+
+class ProjectSettings(_Strict):
+    """Everything in `studio.toml`. `checks` holds one table a check; each check validates its own."""
+
+    format: Literal[1] = 1
+    name: str
+    snapshot: str = ""
+    sources: tuple[SourceSettings, ...] = ()
+    prompts: PromptSettings = PromptSettings()
+    model: ModelSettings = ModelSettings()
+    curation: CurationSettings = CurationSettings()
+    checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class UserSettings(_Strict):
+    """The person's own `config.toml`: defaults for new projects."""
+
+    prompts: PromptSettings = PromptSettings()
+    model: ModelSettings = ModelSettings()
+    curation: CurationSettings = CurationSettings()
+    checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+def read_settings(path: Path, model: type[M]) -> M:
+    """Read a TOML file as `model`.
+
+    Raises:
+        ConfigError: the file is missing or not TOML, a key is unknown (the nearest is named), a value is wrong.
+    """
+    try:
+        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("There is no such settings file.", where=str(path)) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            "The settings file cannot be read.", where=str(path), why=str(error), remedy="mend it as TOML in UTF-8"
+        ) from error
+    return validated(data, model, str(path))
+
+
+def validated(data: dict[str, Any], model: type[M], where: str) -> M:
+    """Check `data` against `model`; the first thing that is wrong becomes a `ConfigError` that names it."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        why, remedy = first["msg"], "change the value"
+        if first["type"] == "extra_forbidden":
+            known = _known_keys(model, first["loc"][:-1])
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
+            why = "there is no such setting"
+            remedy = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}"
+        raise ConfigError(f"The setting `{key}` cannot be used.", where=where, why=why, remedy=remedy) from error
+
+
+def write_settings(path: Path, settings: BaseModel) -> None:
+    """Write settings as TOML, keeping the comments and order of a file that is already there."""
+    document = tomlkit.parse(path.read_text("utf-8")) if path.exists() else tomlkit.document()
+    _update(document, settings.model_dump(mode="json", exclude_none=True))
+    write_text(path, tomlkit.dumps(document))
+
+
+def _update(table: MutableMapping[str, Any], data: dict[str, Any]) -> None:
+    """Change only what differs, so that comments and order stay."""
+    for key in [key for key in table if key not in data]:
+        del table[key]
+    for key, value in data.items():
+        if isinstance(value, dict) and isinstance(table.get(key), MutableMapping):
+            _update(table[key], value)
+        elif key not in table or table[key] != value:
+            table[key] = value
+
+
+def _known_keys(model: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:
+    for parent in parents:
+        field = model.model_fields.get(str(parent))
+        if field is None:
+            continue
+        inner = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        models = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if models:
+            model = models[0]
+    return list(model.model_fields)
