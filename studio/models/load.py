@@ -1,0 +1,198 @@
+"""Which model, how long its texts, in which precision; and loading it so that nothing is left to a default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from studio.errors import ConfigError, InputError
+from studio.models.locate import has_weights, locate, read_json, read_modules, transformer_folder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+DEFAULT_MAX_LENGTH = 512
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+_OVERFLOWS_FP16 = ("gemma3", "gemma3_text")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model and how it is to be loaded.
+
+    Attributes:
+        id_or_path: a sentence-transformers folder, or a hub id.
+        max_length: tokens a text is cut to, special tokens included. Always given: Harrier's own default is 32,768.
+        revision: commit of a hub id; ignored for a folder.
+        dtype: of the weights. `auto` is for encoding: bfloat16 on a CUDA device that has it, float32 elsewhere.
+            Train with `float32` and let autocast choose: Adam needs float32 weights.
+        device: such as `cpu` or `cuda:0`; None lets sentence-transformers choose.
+        trust_remote_code: run code that comes with the model. Never set it for a repository nobody has read.
+
+    Raises:
+        ConfigError: a value cannot be used.
+    """
+
+    id_or_path: str
+    max_length: int
+    revision: str | None = None
+    dtype: Dtype = "auto"
+    device: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_length, bool) or not isinstance(self.max_length, int) or self.max_length < 3:
+            raise ConfigError(
+                "The maximum length must be a number of tokens, at least 3.",
+                why=f"it is {self.max_length!r}, and the first and the last token are special ones",
+            )
+        if self.dtype not in _DTYPES:
+            raise ConfigError(f"{self.dtype!r} is no precision.", remedy=f"use one of: {', '.join(_DTYPES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPreset:
+    """A published model, pinned. Figures are from its card and from mteb's metadata.
+
+    `parameters`: count. `dimensions`: of a vector. `max_tokens`: what it was trained to read. `known_issue`: what is
+    known not to work, or "".
+    """
+
+    id: str
+    revision: str
+    parameters: int
+    dimensions: int
+    max_tokens: int = 32_768
+    known_issue: str = ""
+
+
+_PRESETS = (
+    ModelPreset("microsoft/harrier-oss-v1-270m", "31de22b673913c7d658c0f03f792d77c2dcf8ebd", 268_098_176, 640),
+    ModelPreset("microsoft/harrier-oss-v1-0.6b", "f9b9dc8d367d443f2479d27aa5d8d2850c0774ee", 596_049_920, 1024),
+    ModelPreset(
+        "microsoft/harrier-oss-v1-27b",
+        "0c0fc62f6d8af9e8604cb818c412301b103a0093",
+        27_000_000_000,
+        5376,
+        known_issue="reported not to load with sentence-transformers 5 and later (discussion 3 of its hub page)",
+    ),
+)
+MODEL_PRESETS: dict[str, ModelPreset] = {preset.id.split("/")[1]: preset for preset in _PRESETS}
+"""The published Harrier models by short name: `harrier-oss-v1-270m`, `-0.6b`, `-27b`."""
+
+
+def preset_of(id_or_path: str) -> ModelPreset | None:
+    """Return the preset with this short name or hub id, if there is one."""
+    return MODEL_PRESETS.get(id_or_path.removeprefix("microsoft/"))
+
+
+def model_spec(
+    name: str,
+    *,
+    max_length: int = DEFAULT_MAX_LENGTH,
+    tiny: Path | None = None,
+    revision: str | None = None,
+    dtype: Dtype = "auto",
+    device: str | None = None,
+) -> ModelSpec:
+    """Return the spec of a model by short name, hub id, path, or `tiny`.
+
+    A published Harrier model is pinned to its revision unless another one is given. `tiny` is the model that comes
+    with the sample data; its folder is passed by the caller.
+
+    Raises:
+        ConfigError: `tiny` without its folder, or a value that cannot be used.
+    """
+    if name == "tiny":
+        if tiny is None:
+            raise ConfigError("The tiny model needs its folder.", remedy="give the path of sample_data/harrier-tiny")
+        return ModelSpec(str(tiny), max_length, dtype=dtype, device=device)
+    preset = None if Path(name).expanduser().is_dir() else preset_of(name)
+    if preset is None:
+        return ModelSpec(name, max_length, revision, dtype, device)
+    return ModelSpec(preset.id, max_length, revision or preset.revision, dtype, device)
+
+
+def choose_dtype(dtype: Dtype, model_type: str, device: str | None) -> Literal["float32", "bfloat16", "float16"]:
+    """Return the precision to load in, by the rule of `ModelSpec.dtype`.
+
+    Raises:
+        ConfigError: float16 for a Gemma 3 text model, whose activations (about 8e5) pass float16's largest number
+            (65,504) and become NaN (unsloth #4014, trl #3236); or bfloat16 on a CUDA device without it.
+    """
+    if dtype == "float16" and model_type in _OVERFLOWS_FP16:
+        raise ConfigError(
+            "float16 cannot hold this model.",
+            why=f"activations of {model_type} reach 8e5; float16 ends at 65,504, and every vector would be NaN",
+            remedy="use bfloat16, or float32 on a GPU without it (T4, V100)",
+        )
+    if dtype in ("float32", "float16"):
+        return dtype
+    import torch
+
+    cuda = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    capable = cuda and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if dtype == "bfloat16" and cuda and not capable:
+        raise ConfigError("This GPU has no bfloat16.", remedy="use float32")
+    return "bfloat16" if dtype == "bfloat16" or capable else "float32"
+
+
+def load_model(spec: ModelSpec) -> SentenceTransformer:
+    """Load a model with its maximum length and precision set; torch is imported here and not before.
+
+    Raises:
+        InputError: the folder is missing, is no sentence-transformers folder, or a file of it is damaged.
+        UnavailableError: a hub id that is neither in the cache nor within reach (told within seconds).
+        ConfigError: the precision does not suit the model or the device.
+    """
+    folder = locate(spec.id_or_path, spec.revision)
+    model_type = check_files(folder)
+    dtype = choose_dtype(spec.dtype, model_type, spec.device)
+
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=spec.device,
+            local_files_only=True,
+            trust_remote_code=spec.trust_remote_code,
+            # Without a dtype transformers 5 takes the one in config.json: bfloat16 on a CPU.
+            model_kwargs={"dtype": getattr(torch, dtype)},
+        )
+    except Exception as error:  # the libraries raise whatever they meet: OSError, KeyError, SafetensorError, …
+        preset = preset_of(spec.id_or_path)
+        known = f"; this model is {preset.known_issue}" if preset and preset.known_issue else ""
+        raise InputError(
+            "The model could not be loaded.",
+            where=str(folder),
+            why=f"{type(error).__name__}: {error}{known}",
+            remedy="download or copy it again; `doctor` shows what its files say",
+        ) from error
+    model.max_seq_length = spec.max_length
+    return model
+
+
+def check_files(folder: Path) -> str:
+    """Check that a model folder has what loading needs, without torch; return the architecture (`model_type`).
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    read_modules(folder)
+    inner = transformer_folder(folder)
+    config = read_json(inner / "config.json")
+    if "model_type" not in config:
+        why = "config.json is missing" if not config else "config.json names no model_type"
+        raise InputError("The model's architecture is unknown.", where=str(inner / "config.json"), why=why)
+    if not has_weights(folder):
+        raise InputError(
+            "The model has no weights.",
+            where=str(inner),
+            why="there is no *.safetensors and no pytorch_model*.bin",
+            remedy="copy the whole folder; a git clone without LFS leaves the weights out",
+        )
+    return str(config["model_type"])
