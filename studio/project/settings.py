@@ -71,6 +71,8 @@ class ProjectSettings(_Strict):
     name: str
     snapshot: str = ""
     sources: tuple[SourceSettings, ...] = ()
+    roles: dict[str, str | list[str]] = Field(default_factory=dict)
+    """Columns that were named by hand at import."""
     prompts: PromptSettings = PromptSettings()
     model: ModelSettings = ModelSettings()
     curation: CurationSettings = CurationSettings()

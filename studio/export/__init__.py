@@ -1,0 +1,1 @@
+"""The cleaned dataset, its card and its audit."""
