@@ -9,8 +9,8 @@ from tests.checks.test_near_duplicates import LONG
 
 SHORTER = LONG.removesuffix(" com senha")
 OTHER = (
-    "o horário de funcionamento da biblioteca é de segunda a sexta das oito às vinte horas e aos sábados até o meio dia "
-    "exceto em feriados municipais quando a casa permanece fechada ao público em geral por decreto do prefeito"
+    "o horário de funcionamento da biblioteca é de segunda a sexta das oito às vinte horas e aos sábados até o meio "
+    "dia exceto em feriados municipais quando a casa permanece fechada ao público em geral por decreto do prefeito"
 )
 
 

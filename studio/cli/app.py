@@ -1,0 +1,302 @@
+"""`harrier-studio …`: the commands and their options. Each imports the engine only when it runs."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    name="harrier-studio",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Curate query/passage pairs for retrieval embedders: find duplicates, see the exact prompts, decide with undo, "
+        "export a cleaned dataset with its audit.\n\n"
+        "Data goes to stdout, words to stderr. Exit codes: 0 ok, 1 findings (--fail-on, verify), 2 usage, 3 bad input, "
+        "4 unavailable (lock, disk, network), 70 internal fault, 130 interrupted."
+    ),
+)
+config_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Settings: where they are, what they say.")
+app.add_typer(config_app, name="config")
+
+
+class FormatName(str, Enum):
+    """Names of the export formats, spelled here so that --help needs no engine."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+    csv = "csv"
+    hf = "hf"
+    flagembedding = "flagembedding"
+    tevatron = "tevatron"
+    beir = "beir"
+
+
+class FailOn(str, Enum):
+    """From which band on findings make the exit code 1."""
+
+    never = "never"
+    auto = "auto"
+    review = "review"
+
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(help="JSONL, CSV, TSV, Parquet, Arrow (.gz/.zst too), a dataset folder, or a hub dataset id."),
+]
+ProjectDir = Annotated[Path, typer.Option("--project", "-p", help="The project's directory.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Query = Annotated[Optional[str], typer.Option(help="Column that holds the query.")]
+Positive = Annotated[Optional[str], typer.Option(help="Column that holds the positive passage.")]
+Negative = Annotated[Optional[list[str]], typer.Option(help="Column that holds a hard negative (repeatable).")]
+Score = Annotated[Optional[str], typer.Option(help="Column that holds a similarity score.")]
+Label = Annotated[Optional[str], typer.Option(help="Column that holds a label.")]
+Group = Annotated[Optional[str], typer.Option(help="Column that names the source document.")]
+Split = Annotated[Optional[str], typer.Option(help="Column that names the split.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row instead of setting it aside.")]
+Set = Annotated[
+    Optional[list[str]],
+    typer.Option("--set", metavar="CHECK.KEY=VALUE", help="Change a check's setting for this run (repeatable)."),
+]
+Method = Annotated[
+    Optional[str],
+    typer.Option(help="minhash or exact; short for --set near_duplicates.method=…", show_default=False),
+]
+FailOnBand = Annotated[
+    FailOn, typer.Option("--fail-on", help="Exit with 1 when anything is in this band or a surer one.")
+]
+Out = Annotated[
+    Path, typer.Option("--out", "-o", help="Directory to write; an earlier export there is replaced whole.")
+]
+Format = Annotated[FormatName, typer.Option("--format", "-f", help="What the data files look like.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from studio import __version__
+
+        print(f"harrier-studio {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options that stand before any command."""
+
+
+@app.command()
+def demo(
+    project: Annotated[
+        Optional[Path], typer.Option("--project", "-p", help="Keep the sample project here (default: thrown away).")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Keep the cleaned export here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the main job on the embedded sample project and print what it did."""
+    from studio.cli import sampling
+
+    sampling.demo(project, out, as_json)
+
+
+@app.command("import")
+def import_(
+    sources: Sources,
+    project: Annotated[Path, typer.Option("--project", "-p", help="Directory to make the project in.")],
+    query: Query = None,
+    positive: Positive = None,
+    negative: Negative = None,
+    score: Score = None,
+    label: Label = None,
+    group: Group = None,
+    split: Split = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read pairs into a new project. Column roles are detected; name them where they are not."""
+    from studio.cli import jobs
+
+    jobs.import_pairs(
+        sources, project, jobs.roles(query, positive, negative, score, label, group, split), strict, as_json
+    )
+
+
+@app.command()
+def info(project: ProjectDir = Path("."), as_json: AsJson = False) -> None:
+    """Show a project's shape, counts, lengths, languages and decisions by reason."""
+    from studio.cli import jobs
+
+    jobs.info(project, as_json)
+
+
+@app.command()
+def check(
+    names: Annotated[
+        Optional[list[str]], typer.Argument(metavar="[NAME]...", help="Checks to run; all by default.")
+    ] = None,
+    project: ProjectDir = Path("."),
+    settings: Set = None,
+    method: Method = None,
+    fail_on: FailOnBand = FailOn.never,
+    as_json: AsJson = False,
+) -> None:
+    """Run detectors and store their evidence. They find; they never decide.
+
+    What was found before for the same rows and settings is not computed again.
+    """
+    from studio.cli import jobs
+
+    jobs.check(names or [], project, jobs.overrides(settings, method), fail_on.value, as_json)
+
+
+@app.command()
+def decide(
+    project: ProjectDir = Path("."),
+    auto: Annotated[bool, typer.Option("--auto", help="Apply what is certain: the auto band of the evidence.")] = False,
+    source: Annotated[
+        Optional[Path], typer.Option("--from", help="Append decisions from a JSONL file (see docs/decisions.md).")
+    ] = None,
+    keep: Annotated[Optional[list[str]], typer.Option(help="Keep this row whatever a rule says (repeatable).")] = None,
+    drop: Annotated[Optional[list[str]], typer.Option(help="Leave this row out (repeatable).")] = None,
+    reason: Annotated[Optional[str], typer.Option(help="Why, for --keep and --drop.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo the latest decision in force.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Bring back what was undone last.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the ledger, undone decisions too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decide, undo, redo, list. Each decision is saved the moment it is made; nothing is ever rewritten."""
+    from studio.cli import decisions
+
+    decisions.decide(project, auto, source, keep or [], drop or [], reason, undo, redo, list_, as_json)
+
+
+@app.command()
+def preview(
+    project: ProjectDir = Path("."),
+    rows: Annotated[
+        Optional[str], typer.Option(help="Row numbers from 1, ranges or row_ids, with commas: 1,5,10-12.")
+    ] = None,
+    sample: Annotated[Optional[int], typer.Option(min=1, help="This many rows, evenly spaced.")] = None,
+    model: Annotated[Optional[str], typer.Option(help="Folder or hub id; default: the project's model.")] = None,
+    max_length: Annotated[Optional[int], typer.Option(min=8, help="Tokens a text is cut at.")] = None,
+    prompt: Annotated[Optional[str], typer.Option(help="A preset's name; default: the project's contract.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the exact strings and tokens the model will read, where they are cut and which position is pooled."""
+    from studio.cli import prompting
+
+    prompting.preview(project, rows, sample, model, max_length, prompt, as_json)
+
+
+@app.command()
+def export(
+    out: Out,
+    project: ProjectDir = Path("."),
+    fmt: Format = FormatName.parquet,
+    as_json: AsJson = False,
+) -> None:
+    """Write the curated dataset with its card and its audit. Twice the same project gives the same bytes."""
+    from studio.cli import jobs
+
+    jobs.export(project, out, fmt.value, as_json)
+
+
+@app.command()
+def verify(
+    out: Annotated[Path, typer.Argument(help="A directory that `export` or `clean` wrote.")],
+    project: Annotated[
+        Optional[Path], typer.Option("--project", "-p", help="Also rebuild the export from this project and compare.")
+    ] = None,
+    source: Annotated[
+        Optional[list[str]], typer.Option(help="Also rebuild it from these source files (repeatable) and compare.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay an export's audit and compare hashes. Exit code 1 when anything differs."""
+    from studio.cli import jobs
+
+    jobs.verify(out, project, source or [], as_json)
+
+
+@app.command()
+def clean(
+    sources: Sources,
+    out: Out,
+    fmt: Format = FormatName.parquet,
+    settings: Set = None,
+    method: Method = None,
+    query: Query = None,
+    positive: Positive = None,
+    negative: Negative = None,
+    score: Score = None,
+    label: Label = None,
+    group: Group = None,
+    split: Split = None,
+    strict: Strict = False,
+    fail_on: FailOnBand = FailOn.never,
+    as_json: AsJson = False,
+) -> None:
+    """Import, check, apply what is certain and export, in one go; no project is kept."""
+    from studio.cli import jobs
+
+    roles = jobs.roles(query, positive, negative, score, label, group, split)
+    jobs.clean(sources, out, fmt.value, jobs.overrides(settings, method), roles, strict, fail_on.value, as_json)
+
+
+@app.command()
+def selftest(
+    seed: Annotated[int, typer.Option(help="Which faults are planted where.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the detectors against the sample project's answer key: precision and recall by type of fault."""
+    from studio.cli import sampling
+
+    sampling.selftest(seed, as_json)
+
+
+@app.command()
+def doctor(
+    model: Annotated[Optional[str], typer.Option(help="Also load and examine this model (folder or hub id).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Examine this installation, and a model if one is named: pooling, end-of-sequence, prompts, precision."""
+    from studio.cli import prompting
+
+    prompting.doctor(model, as_json)
+
+
+@config_app.command("path")
+def config_path() -> None:
+    """Print where your own settings file is (or would be)."""
+    from studio.cli import configuring
+
+    configuring.path()
+
+
+@config_app.command("show")
+def config_show(
+    project: Annotated[Optional[Path], typer.Option("--project", "-p", help="Show this project's settings.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print every setting in force, defaults included, as TOML."""
+    from studio.cli import configuring
+
+    configuring.show(project, as_json)
+
+
+@config_app.command("validate")
+def config_validate(
+    project: Annotated[Optional[Path], typer.Option("--project", "-p", help="Check this project's settings.")] = None,
+) -> None:
+    """Check the settings: an unknown key or a wrong value is an error that names it."""
+    from studio.cli import configuring
+
+    configuring.validate(project)

@@ -1,0 +1,164 @@
+"""Seeded ways to change a text: some leave what it says (near-duplicates), some change it (hard non-duplicates)."""
+
+from __future__ import annotations
+
+import random
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+
+Variation = Callable[[str, random.Random], str | None]
+"""Changes a text, or returns None where the text offers nothing to change."""
+
+_FILLERS = ("de modo geral", "conforme informado", "como já avisado", "em regra", "vale lembrar", "na prática")
+_OPENINGS = (
+    "Central de Atendimento ao Cidadão, portal oficial de serviços.",
+    "Página inicial, Serviços, Perguntas frequentes.",
+    "Comunicado aos usuários deste serviço público.",
+)
+_CLOSINGS = (
+    "Esta resposta foi útil? Avalie este artigo.",
+    "Todos os direitos reservados ao órgão responsável.",
+    "Atualizado pela equipe de conteúdo do portal.",
+)
+_NAMES = ("Alvorada", "Bonfim", "Cachoeirinha", "Diamantina", "Esperança", "Floresta", "Guarani", "Horizonte")
+_AFFIRMED = re.compile(r"(?<!não) (é|são|pode|podem|precisa|precisam|deve|devem|aceita|há|vale|inclui|funciona) ")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
+
+
+def typos(count: int) -> Variation:
+    """Make `count` typing errors, each in another word of five letters or more."""
+
+    def vary(text: str, rng: random.Random) -> str | None:
+        words = text.split(" ")
+        eligible = [i for i, word in enumerate(words) if word.isalpha() and len(word) >= 5]
+        if len(eligible) < count:
+            return None
+        for i in rng.sample(eligible, count):
+            words[i] = _mistyped(words[i], rng)
+        return " ".join(words)
+
+    return vary
+
+
+def _mistyped(word: str, rng: random.Random) -> str:
+    at = rng.randrange(1, len(word) - 2)
+    swapped = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    dropped = word[:at] + word[at + 1 :]
+    doubled = word[:at] + word[at] + word[at:]
+    return rng.choice([form for form in (swapped, dropped, doubled) if form != word])
+
+
+def _spacing(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    at = rng.randrange(1, len(words)) if len(words) > 1 else 0
+    return "  ".join((" ".join(words[:at]), " ".join(words[at:]))).strip() + "\n"
+
+
+def _case_and_marks(text: str, rng: random.Random) -> str:
+    return rng.choice((text.upper(), text.lower(), f"“{text}”")).rstrip(".?! ")
+
+
+def without_accents(text: str, rng: random.Random) -> str | None:
+    """Drop every accent; None where there is none."""
+    plain = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    return plain if plain != text else None
+
+
+def _filler(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    words.insert(rng.randrange(1, max(2, len(words))), f"{rng.choice(_FILLERS)},")
+    return " ".join(words)
+
+
+def _reorder(text: str, rng: random.Random) -> str | None:
+    sentences = _SENTENCE_END.split(text)
+    if len(sentences) < 2:
+        return None
+    return " ".join((*sentences[1:], sentences[0]))
+
+
+def _truncation(text: str, rng: random.Random) -> str | None:
+    words = text.split(" ")
+    return " ".join(words[: -max(2, len(words) // 10)]) if len(words) >= 20 else None
+
+
+def _opening(text: str, rng: random.Random) -> str:
+    return f"{rng.choice(_OPENINGS)} {text}"
+
+
+def _closing(text: str, rng: random.Random) -> str:
+    return f"{text} {rng.choice(_CLOSINGS)}"
+
+
+def _chunk(text: str, rng: random.Random) -> str | None:
+    sentences = _SENTENCE_END.split(text)
+    return " ".join(sentences[: len(sentences) // 2 + len(sentences) % 2]) if len(sentences) >= 2 else None
+
+
+def _number(text: str, rng: random.Random) -> str | None:
+    found = [match for match in re.finditer(r"\d+", text) if not match.group().startswith("0")]
+    if not found:
+        return None
+    match = rng.choice(found)
+    low = 10 ** (len(match.group()) - 1)
+    other = rng.choice([n for n in (rng.randrange(low, 10 * low) for _ in range(9)) if str(n) != match.group()])
+    return f"{text[: match.start()]}{other}{text[match.end() :]}"
+
+
+def _year(text: str, rng: random.Random) -> str | None:
+    years = re.findall(r"\b20\d\d\b", text)
+    if not years:
+        return None
+    year = rng.choice(years)
+    return re.sub(rf"\b{year}\b", str(int(year) + rng.choice((-2, -1, 1, 2))), text)
+
+
+def _name(text: str, rng: random.Random) -> str | None:
+    inside = [
+        match for match in re.finditer(r"(?<=[a-zà-ú,] )[A-ZÀ-Ú][a-zà-ú]{3,}", text) if match.group() not in _NAMES
+    ]
+    if not inside:
+        return None
+    name = rng.choice(inside).group()
+    return text.replace(name, rng.choice(_NAMES))
+
+
+def _negation(text: str, rng: random.Random) -> str | None:
+    found = list(_AFFIRMED.finditer(text))
+    if not found:
+        return None
+    match = rng.choice(found)
+    return f"{text[: match.start()]} não{text[match.start() :]}"
+
+
+SAME_PAIR: Mapping[str, Variation] = {
+    "exact": lambda text, rng: text,
+    "spacing": _spacing,
+    "case_and_marks": _case_and_marks,
+    "accents": without_accents,
+}
+"""Applied to query and passage: the row is the same pair again."""
+
+SAME_PASSAGE: Mapping[str, Variation] = {
+    "typo_1": typos(1),
+    "typo_2": typos(2),
+    "typo_3": typos(3),
+    "filler": _filler,
+    "reorder": _reorder,
+    "truncation": _truncation,
+    "boilerplate_prefix": _opening,
+    "boilerplate_suffix": _closing,
+}
+"""Applied to the passage: it says the same, nearly word for word."""
+
+CONTAINED: Mapping[str, Variation] = {"chunk": _chunk}
+"""Applied to the passage: a part of it."""
+
+OTHER_PASSAGE: Mapping[str, Variation] = {
+    "number": _number,
+    "year": _year,
+    "name": _name,
+    "negation": _negation,
+}
+"""Applied to the passage: nearly the same words, another answer. Never a duplicate."""
