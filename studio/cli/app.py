@@ -47,7 +47,9 @@ class FailOn(str, Enum):
 
 Sources = Annotated[
     list[str],
-    typer.Argument(help="JSONL, CSV, TSV, Parquet, Arrow (.gz/.zst too), a dataset folder, or a hub dataset id."),
+    typer.Argument(
+        metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow (.gz/.zst too), a dataset folder, or a hub dataset id."
+    ),
 ]
 ProjectDir = Annotated[Path, typer.Option("--project", "-p", help="The project's directory.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -139,9 +141,7 @@ def info(project: ProjectDir = Path("."), as_json: AsJson = False) -> None:
 
 @app.command()
 def check(
-    names: Annotated[
-        Optional[list[str]], typer.Argument(metavar="[NAME]...", help="Checks to run; all by default.")
-    ] = None,
+    names: Annotated[Optional[list[str]], typer.Argument(metavar="NAME", help="Checks to run; all by default.")] = None,
     project: ProjectDir = Path("."),
     settings: Set = None,
     method: Method = None,

@@ -7,11 +7,18 @@ import signal
 import sys
 from types import FrameType
 
-import click
+import typer
+from typer.main import get_command
 
 from studio.cli.app import app
 from studio.cli.output import say
 from studio.errors import Cancelled, ExitCode, StudioError
+
+_PROGRAM = "harrier-studio"
+# Typer carries click inside or beside it, by version; this finds the base of its errors in both.
+_ClickException: type[Exception] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
 
 
 def main() -> None:
@@ -25,15 +32,17 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        result = app(arguments, standalone_mode=False)
+        _invoke(arguments)
         sys.stdout.flush()
+    except typer.Exit as done:
+        return done.exit_code
     except StudioError as error:
         say(f"error: {error}")
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except _ClickException as error:
+        error.show()  # type: ignore[attr-defined]
         return ExitCode.USAGE
-    except (KeyboardInterrupt, click.Abort, Cancelled):
+    except (KeyboardInterrupt, typer.Abort, Cancelled):
         say("interrupted; nothing is half-written")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
@@ -48,7 +57,17 @@ def run(arguments: list[str]) -> int:
             raise
         _report_fault(error)
         return ExitCode.INTERNAL
-    return int(result or 0)
+    return ExitCode.OK
+
+
+def _invoke(arguments: list[str]) -> None:
+    """Run a command without click's own handling of errors, which knows other exit codes than ours."""
+    if f"_{_PROGRAM.upper().replace('-', '_')}_COMPLETE" in os.environ:
+        app(arguments, prog_name=_PROGRAM)
+        return
+    command = get_command(app)
+    with command.make_context(_PROGRAM, arguments) as context:
+        command.invoke(context)
 
 
 def _report_fault(error: Exception) -> None:

@@ -60,15 +60,16 @@ def compare(a: str, b: str) -> Residue:
     """Compare two texts as they were given (case matters for names) and name the first difference that counts."""
     folded_a, folded_b = _folded(a), _folded(b)
     only_a, only_b = folded_a - folded_b, folded_b - folded_a
-    left_a, left_b = _without_typos(_content(folded_a, folded_b), _content(folded_b, folded_a))
+    names_a, names_b = _names(a), _names(b)
+    left_a, left_b = _without_typos(_content(folded_a, folded_b, names_a), _content(folded_b, folded_a, names_b))
     difference = None
     if _numbers(only_a) != _numbers(only_b):
         difference = Difference.NUMBERS
     elif _polarity(only_a) != _polarity(only_b):
         difference = Difference.NEGATION
     elif left_a and left_b:
-        names = _names(a) ^ _names(b)
-        difference = Difference.NAMES if names & (left_a | left_b) else Difference.WORDS
+        named = (names_a ^ names_b) & (left_a | left_b)
+        difference = Difference.NAMES if named else Difference.WORDS
     return Residue(
         difference, tuple(sorted(only_a))[:_SHOWN], tuple(sorted(only_b))[:_SHOWN], bool(left_a), bool(left_b)
     )
@@ -93,12 +94,14 @@ def _polarity(words: Counter[str]) -> set[str]:
     return set(words) & _POLARITY
 
 
-def _content(words: Counter[str], other: Counter[str]) -> set[str]:
-    """Content words that the other text does not have at all; how often a word is said makes no difference."""
+def _content(words: Counter[str], other: Counter[str], names: set[str]) -> set[str]:
+    """Content words and names that the other text does not have at all; how often makes no difference."""
     return {
         word
         for word in words
-        if word not in other and word not in _FUNCTION_WORDS and not any(c.isdigit() for c in word)
+        if word not in other
+        and (word in names or word not in _FUNCTION_WORDS)
+        and not any(c.isdigit() for c in word)
     }
 
 
