@@ -8,7 +8,7 @@ sentence-transformers 6.2 (`Transformer`), and held by tests that compare ids:
   the post-processor, and so the end-of-sequence token, is taken from the file.
 - `add_bos_token` and `add_eos_token` of tokenizer_config.json are ignored when there is a tokenizer.json.
 - Truncation and padding saved in the file do not apply, except for their sides.
-- Named special tokens that the vocabulary lacks are added.
+- Special tokens that the config names are split out of texts, even where the vocabulary has them as ordinary words.
 - sentence-transformers lower-cases when `do_lower_case` is set.
 """
 
@@ -60,8 +60,8 @@ def backend_as_trained(backend: Tokenizer, folder: Path) -> tuple[Tokenizer, dic
         _as_gemma(backend, config)
     elif name == "Qwen2Tokenizer":
         _as_qwen(backend, config)
-    missing = [token for token in special_tokens(config).values() if backend.token_to_id(token) is None]
-    backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in missing])
+    known = {token.content for token in backend.get_added_tokens_decoder().values()}
+    backend.add_special_tokens([_added(value) for value in _named(config).values() if _content(value) not in known])
     if read_json(folder / "sentence_bert_config.json").get("do_lower_case"):
         lower: list[normalizers.Normalizer] = [normalizers.Lowercase()]
         backend.normalizer = normalizers.Sequence(lower + ([backend.normalizer] if backend.normalizer else []))
@@ -74,6 +74,9 @@ def doubts_about(folder: Path) -> tuple[str, ...]:
     name = _class_name(folder)
     if name not in _AS_FILED | set(_DEFAULTS):
         doubts.append(f"tokenizer class {name} may be rebuilt by transformers in its own way")
+    model_type = read_json(folder / "config.json").get("model_type")
+    if _named_class(folder) is None and model_type not in _CLASS_OF:
+        doubts.append(f"no tokenizer class is named, and the one of {model_type} is not known here")
     settings = read_json(folder / "sentence_bert_config.json")
     if "message" in settings.get("modality_config", {}):
         doubts.append("the model wraps every text in its chat template")
@@ -86,13 +89,27 @@ def doubts_about(folder: Path) -> tuple[str, ...]:
 
 def special_tokens(config: dict[str, Any]) -> dict[str, str]:
     """Return name → string of the special tokens a tokenizer config names (written as a string or an object)."""
+    return {key: _content(value) for key, value in _named(config).items()}
+
+
+def _named(config: dict[str, Any]) -> dict[str, Any]:
     found = {key: config[key] for key in _NAMED if config.get(key)}
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     if isinstance(extra, dict):
         found.update(extra)
     else:
         found.update({f"extra_{at}": token for at, token in enumerate(extra)})
-    return {key: token["content"] if isinstance(token, dict) else str(token) for key, token in found.items()}
+    return found
+
+
+def _content(value: Any) -> str:
+    return str(value["content"] if isinstance(value, dict) else value)
+
+
+def _added(value: Any) -> AddedToken:
+    flags = ("lstrip", "rstrip", "single_word", "normalized")
+    given = {flag: value[flag] for flag in flags if flag in value} if isinstance(value, dict) else {}
+    return AddedToken(_content(value), special=True, **given)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -105,9 +122,15 @@ def _config(folder: Path) -> dict[str, Any]:
 def _class_name(folder: Path) -> str:
     """The class AutoTokenizer picks: the one the files name, else the one of the architecture."""
     config = read_json(folder / "config.json")
-    named = read_json(folder / "tokenizer_config.json").get("tokenizer_class") or config.get("tokenizer_class")
-    name = str(named or _CLASS_OF.get(str(config.get("model_type")), "TokenizersBackend"))
+    name = _named_class(folder) or _CLASS_OF.get(str(config.get("model_type")), "TokenizersBackend")
     return name if name in _AS_FILED else name.removesuffix("Fast")
+
+
+def _named_class(folder: Path) -> str | None:
+    for file in ("tokenizer_config.json", "config.json"):
+        if named := read_json(folder / file).get("tokenizer_class"):
+            return str(named)
+    return None
 
 
 def _as_gemma(backend: Tokenizer, config: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from studio.errors import ConfigError, StudioError
+from studio.errors import StudioError
 from studio.models.load import ModelSpec, check_files, choose_dtype, load_model, preset_of
 from studio.models.locate import locate, read_json, transformer_folder
 from studio.models.tokenizer import StudioTokenizer, load_tokenizer, model_prompts
@@ -24,6 +24,7 @@ _PACKAGES = (
 _SHORT = "Como pedir a segunda via da fatura?"
 _LONG = "O prazo para recurso é de dez dias úteis. "
 _ODD = "a\u00a0b\u202e👍🏽e\u0301\x00\x1b[31m\r\n\t  <eos> ﷽ ½"
+_LONGEST_PROBE = 131_072
 _ADAM_BYTES = 16
 """Bytes a parameter in float32 training with Adam: weight, gradient and two moments, 4 bytes each."""
 
@@ -80,6 +81,9 @@ def examine(spec: ModelSpec) -> list[Finding]:
     try:
         findings += _known_issue(spec)
         findings += _files(spec)
+        code = "dtype"
+        findings += _dtype(spec)
+        code = "prompts"
         findings += _prompts(spec)
         code = "tokenizer"
         tokenizer = load_tokenizer(spec.id_or_path, spec.revision)
@@ -88,8 +92,6 @@ def examine(spec: ModelSpec) -> list[Finding]:
         for name, check in _CHECKS.items():
             code = name
             findings += check(patient)
-    except ConfigError as error:
-        findings.append(Finding("dtype" if code == "load" else code, Status.FAIL, error.what, _advice(error)))
     except StudioError as error:
         findings.append(Finding(code, Status.FAIL, error.what, _advice(error)))
     except Exception as error:
@@ -104,17 +106,18 @@ def _advice(error: StudioError) -> str:
 def _known_issue(spec: ModelSpec) -> Iterator[Finding]:
     preset = preset_of(spec.id_or_path)
     if preset and preset.known_issue:
-        yield Finding(
-            "known_issue", Status.WARN, f"This model is {preset.known_issue}.", "try it before planning on it"
-        )
+        yield Finding("known_issue", Status.WARN, f"This model is {preset.known_issue}.", "try it first")
 
 
 def _files(spec: ModelSpec) -> Iterator[Finding]:
-    folder = locate(spec.id_or_path, spec.revision)
-    model_type = check_files(folder)
+    model_type = check_files(locate(spec.id_or_path, spec.revision))
     yield Finding("files", Status.PASS, f"Modules, configuration and weights are there ({model_type}).")
-    dtype = choose_dtype(spec.dtype, model_type, spec.device)
-    saved = read_json(transformer_folder(folder) / "config.json").get("dtype", "unknown")
+
+
+def _dtype(spec: ModelSpec) -> Iterator[Finding]:
+    config = read_json(transformer_folder(locate(spec.id_or_path, spec.revision)) / "config.json")
+    dtype = choose_dtype(spec.dtype, str(config["model_type"]), spec.device)
+    saved = config.get("dtype") or config.get("torch_dtype") or "unknown"
     yield Finding("dtype", Status.PASS, f"Loads in {dtype} (saved in {saved}).")
 
 
@@ -190,10 +193,14 @@ def _max_length(patient: _Patient) -> Iterator[Finding]:
         yield Finding("max_length", Status.PASS, f"Texts are cut at {wanted} tokens (the model reads {limit}).")
 
 
+def _too_long(patient: _Patient) -> str:
+    """A text that is truncated; the sentence has more than four tokens in any vocabulary of words or bytes."""
+    return _LONG * (min(patient.spec.max_length, _LONGEST_PROBE) // 4 + 1)
+
+
 def _eos(patient: _Patient) -> Iterator[Finding]:
     eos = patient.model.tokenizer.eos_token_id
-    long = _LONG * patient.spec.max_length
-    for code, text, kind in (("eos_short", _SHORT, "short"), ("eos_truncated", long, "truncated")):
+    for code, text, kind in (("eos_short", _SHORT, "short"), ("eos_truncated", _too_long(patient), "truncated")):
         last = attended_ids(patient.model, text)[-1]
         if eos is not None and last == eos:
             yield Finding(code, Status.PASS, f"The pooled token of a {kind} text is the end-of-sequence token.")
@@ -204,7 +211,7 @@ def _eos(patient: _Patient) -> Iterator[Finding]:
 
 
 def _agreement(patient: _Patient) -> Iterator[Finding]:
-    texts = (_SHORT, _ODD, "", _LONG * patient.spec.max_length)
+    texts = (_SHORT, _ODD, "", _too_long(patient))
     wrong = [
         text
         for text in texts

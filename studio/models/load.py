@@ -172,6 +172,13 @@ def load_model(spec: ModelSpec) -> SentenceTransformer:
             why=f"{type(error).__name__}: {error}{known}",
             remedy="download or copy it again; `doctor` shows what its files say",
         ) from error
+    if missing := _random_weights(model, folder):
+        raise InputError(
+            "The model's weights are incomplete.",
+            where=str(transformer_folder(folder)),
+            why=f"{len(missing)} tensors are in no file and would be random, {missing[0]} for one",
+            remedy="download or copy it again, every part of it",
+        )
     model.max_seq_length = spec.max_length
     return model
 
@@ -196,3 +203,21 @@ def check_files(folder: Path) -> str:
             remedy="copy the whole folder; a git clone without LFS leaves the weights out",
         )
     return str(config["model_type"])
+
+
+def _random_weights(model: SentenceTransformer, folder: Path) -> list[str]:
+    """Name the tensors that no file holds: transformers fills them at random and only warns."""
+    inner = transformer_folder(folder)
+    files = sorted(inner.glob("*.safetensors"))
+    if not files or (inner / "adapter_config.json").exists():
+        return []
+    from safetensors import safe_open
+
+    saved: set[str] = set()
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            names: list[str] = opened.keys()
+        saved.update(name.removeprefix("model.") for name in names)
+    wanted = (name for name, _ in model[0].model.named_parameters())
+    # A pooler is not used by sentence-transformers, and many BERTs come without one.
+    return [name for name in wanted if name.removeprefix("model.") not in saved and not name.startswith("pooler.")]

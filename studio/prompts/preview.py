@@ -190,7 +190,7 @@ def _as_bytes(token: str) -> str:
         return f"⟨{token[3:-1]}⟩"
     alphabet = _byte_alphabet()
     if all(char in alphabet for char in token):
-        return f"⟨{' '.join(f'{alphabet[char]:02X}' for char in token)}⟩"
+        return f"⟨{''.join(f'{alphabet[char]:02X}' for char in token)}⟩"
     return visible(token)
 
 

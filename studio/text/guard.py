@@ -99,9 +99,7 @@ def _content(words: Counter[str], other: Counter[str], names: set[str]) -> set[s
     return {
         word
         for word in words
-        if word not in other
-        and (word in names or word not in _FUNCTION_WORDS)
-        and not any(c.isdigit() for c in word)
+        if word not in other and (word in names or word not in _FUNCTION_WORDS) and not any(c.isdigit() for c in word)
     }
 
 

@@ -73,7 +73,6 @@ def moments(step: str, whole: float) -> list[float]:
     return [rng.uniform(0.1, 1.0) * whole for _ in range(MOMENTS)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", ["import", "check", "decide", "export"])
 def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing_half_written(
     step: str, source: Path, prepared: dict[str, Path], tmp_path: Path

@@ -113,6 +113,14 @@ def _cut_weights(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-64])
 
 
+def _lose_a_tensor(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop(next(name for name in tensors if "mlp" in name))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -123,6 +131,7 @@ def _cut_weights(folder: Path) -> None:
         lambda folder: (folder / "model.safetensors").unlink(),
         lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1"),
         _cut_weights,
+        _lose_a_tensor,
         lambda folder: (folder / "tokenizer.json").unlink(),
         lambda folder: (folder / "1_Pooling" / "config.json").write_text("{"),
     ],
