@@ -61,6 +61,9 @@ Label = Annotated[Optional[str], typer.Option(help="Column that holds a label.")
 Group = Annotated[Optional[str], typer.Option(help="Column that names the source document.")]
 Split = Annotated[Optional[str], typer.Option(help="Column that names the split.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row instead of setting it aside.")]
+Prompt = Annotated[
+    Optional[str], typer.Option("--prompt", help="Preset of the prompt contract, such as portuguese_qa.")
+]
 Set = Annotated[
     Optional[list[str]],
     typer.Option("--set", metavar="CHECK.KEY=VALUE", help="Change a check's setting for this run (repeatable)."),
@@ -120,15 +123,15 @@ def import_(
     label: Label = None,
     group: Group = None,
     split: Split = None,
+    prompt: Prompt = None,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Read pairs into a new project. Column roles are detected; name them where they are not."""
     from studio.cli import jobs
 
-    jobs.import_pairs(
-        sources, project, jobs.roles(query, positive, negative, score, label, group, split), strict, as_json
-    )
+    named = jobs.roles(query, positive, negative, score, label, group, split)
+    jobs.import_pairs(sources, project, named, prompt, strict, as_json)
 
 
 @app.command()
@@ -240,6 +243,7 @@ def clean(
     label: Label = None,
     group: Group = None,
     split: Split = None,
+    prompt: Prompt = None,
     strict: Strict = False,
     fail_on: FailOnBand = FailOn.never,
     as_json: AsJson = False,
@@ -248,7 +252,7 @@ def clean(
     from studio.cli import jobs
 
     roles = jobs.roles(query, positive, negative, score, label, group, split)
-    jobs.clean(sources, out, fmt.value, jobs.overrides(settings, method), roles, strict, fail_on.value, as_json)
+    jobs.clean(sources, out, fmt.value, jobs.overrides(settings, method), roles, prompt, strict, fail_on.value, as_json)
 
 
 @app.command()
@@ -295,8 +299,9 @@ def config_show(
 @config_app.command("validate")
 def config_validate(
     project: Annotated[Optional[Path], typer.Option("--project", "-p", help="Check this project's settings.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check the settings: an unknown key or a wrong value is an error that names it."""
     from studio.cli import configuring
 
-    configuring.validate(project)
+    configuring.validate(project, as_json)

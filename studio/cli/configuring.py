@@ -33,11 +33,14 @@ def show(root: Path | None, as_json: bool) -> None:
             emit(line)
 
 
-def validate(root: Path | None) -> None:
+def validate(root: Path | None, as_json: bool) -> None:
     """`config validate`."""
     settings, where = _load(root)
     configured(_as_project(settings))
-    emit(f"{where}: ok ({len(all_checks())} checks known)")
+    if as_json:
+        emit_json({"settings": where, "checks": list(all_checks())})
+    else:
+        emit(f"{where}: ok ({len(all_checks())} checks known)")
 
 
 def _load(root: Path | None) -> tuple[BaseModel, str]:

@@ -76,7 +76,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def import_pairs(sources: list[str], root: Path, named: Roles, strict: bool, as_json: bool) -> None:
+def import_pairs(sources: list[str], root: Path, named: Roles, prompt: str | None, strict: bool, as_json: bool) -> None:
     """`import`."""
     with progress_bar() as progress:
         project, imported = import_project(
@@ -84,7 +84,7 @@ def import_pairs(sources: list[str], root: Path, named: Roles, strict: bool, as_
             sources,
             roles=named,
             strict=strict,
-            defaults=new_project_settings(root.absolute().name),
+            defaults=new_project_settings(root.absolute().name, prompt),
             progress=progress,
         )
     if as_json:
@@ -193,6 +193,7 @@ def clean(
     fmt: str,
     changed: Overrides,
     named: Roles,
+    prompt: str | None,
     strict: bool,
     fail_on: str,
     as_json: bool,
@@ -207,7 +208,7 @@ def clean(
             roles=named,
             strict=strict,
             overrides=changed,
-            defaults=new_project_settings(out.absolute().name),
+            defaults=new_project_settings(out.absolute().name, prompt),
             progress=progress,
         )
     seconds = time.perf_counter() - start

@@ -15,10 +15,11 @@ from studio.cli.output import emit, emit_json, emit_table, say
 from studio.errors import ExitCode, StudioError, UsageError
 from studio.models.doctor import Status, examine, versions
 from studio.models.load import model_spec
-from studio.models.tokenizer import load_tokenizer
+from studio.models.tokenizer import load_tokenizer, model_prompts
 from studio.project.project import Project
 from studio.project.user import user_settings_path
 from studio.prompts.contract import PromptContract
+from studio.prompts.lint import lint_contract
 from studio.prompts.presets import get_preset
 from studio.prompts.preview import RowPreview, TextPreview, preview_rows
 from studio.sample import TINY_MODEL, model_location, sample_data
@@ -43,11 +44,22 @@ def preview(
     contract = get_preset(prompt).contract() if prompt else project.settings.prompts.contract()
     model_id = model or project.settings.model.id
     limit = max_length or project.settings.model.max_length
-    previews = preview_rows(chosen, contract, load_tokenizer(model_location(model_id)), limit)
+    location = model_location(model_id)
+    previews = preview_rows(chosen, contract, load_tokenizer(location), limit)
+    lints = lint_contract(contract, model_prompts(location))
     if as_json:
-        emit_json({"contract": contract.to_dict(), "model": model_id, "rows": [row.to_dict() for row in previews]})
+        emit_json(
+            {
+                "contract": contract.to_dict(),
+                "model": model_id,
+                "lints": [asdict(lint) for lint in lints],
+                "rows": [row.to_dict() for row in previews],
+            }
+        )
         return
     _emit_contract(contract, model_id, limit)
+    for lint in lints:
+        say(f"{lint.severity}: {lint.message} {lint.remedy}")
     for number, row in zip(chosen["number"], previews, strict=True):
         emit()
         _emit_row(number, row)

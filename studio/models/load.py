@@ -153,7 +153,10 @@ def load_model(spec: ModelSpec) -> SentenceTransformer:
 
     import torch
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    # Whoever calls shows progress; a library's own bar would land among a command's words.
+    logging.disable_progress_bar()
     try:
         model = SentenceTransformer(
             str(folder),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
-from studio.project.settings import ProjectSettings, UserSettings, read_settings
+from studio.project.settings import ProjectSettings, PromptSettings, UserSettings, read_settings
+from studio.prompts.presets import get_preset
 
 
 def user_settings_path() -> Path:
@@ -26,9 +27,15 @@ def user_settings() -> UserSettings:
     return read_settings(path, UserSettings) if path.exists() else UserSettings()
 
 
-def new_project_settings(name: str) -> ProjectSettings:
-    """Settings of a new project: the person's defaults."""
+def new_project_settings(name: str, preset: str | None = None) -> ProjectSettings:
+    """Settings of a new project: the person's defaults, with the prompts of a preset if one is named.
+
+    Raises:
+        ConfigError: the person's settings are wrong, or there is no such preset.
+    """
     mine = user_settings()
-    return ProjectSettings(
-        name=name, prompts=mine.prompts, model=mine.model, curation=mine.curation, checks=mine.checks
-    )
+    prompts = mine.prompts
+    if preset:
+        chosen = get_preset(preset)
+        prompts = PromptSettings(query=chosen.query, document=chosen.document, origin=f"preset:{chosen.name}")
+    return ProjectSettings(name=name, prompts=prompts, model=mine.model, curation=mine.curation, checks=mine.checks)

