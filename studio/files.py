@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -109,21 +110,30 @@ def explained(path: Path) -> Iterator[None]:
     """Turn the operating system's refusal to write into an error that says what to do."""
     try:
         yield
-    except OSError as error:
+    except Exception as error:
         remedies = {
             errno.ENOSPC: "free some space on that disk, or write elsewhere",
             errno.EDQUOT: "free some of your quota, or write elsewhere",
             errno.EACCES: "choose a place you may write to",
             errno.EROFS: "choose a place you may write to",
         }
-        if error.errno not in remedies:
+        number = _system_errno(error)
+        if number not in remedies:
             raise
         raise UnavailableError(
             "Could not write; what was there before is untouched.",
             where=str(path),
-            why=error.strerror,
-            remedy=remedies[error.errno],
+            why=os.strerror(number),
+            remedy=remedies[number],
         ) from error
+
+
+def _system_errno(error: Exception) -> int | None:
+    """The system's error number; libraries written in Rust carry it in their message only (`os error 28`)."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    found = re.search(r"os error (\d+)", str(error))
+    return int(found[1]) if found else None
 
 
 def _take_place(beside: Path, path: Path) -> None:

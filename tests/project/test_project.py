@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from studio.errors import ConfigError, ProjectError, UnavailableError
@@ -101,6 +102,8 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
 
     with pytest.raises(UnavailableError, match="untouched"), atomic_file(file) as beside:
         fail(beside)
+    with pytest.raises(UnavailableError, match="untouched"), atomic_file(file) as beside:
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
     with pytest.raises(UnavailableError, match="untouched"), atomic_directory(folder) as beside:
         fail(beside)
     assert file.read_text() == (folder / "a").read_text() == "old"
