@@ -10,12 +10,14 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_PORTUGUESE, STOPWORDS_SPANISH
 from rapidfuzz.distance import OSA
 
 _WORD = re.compile(r"[^\W_]+(?:[.,:/-][^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
+_SENTENCE_END = re.compile(r"[.!?:\n]")
 _POLARITY = frozenset(
     (
         "não nao nem nunca jamais sem exceto salvo nenhum nenhuma ninguém nada proibido vedado "  # Portuguese
@@ -26,6 +28,8 @@ _POLARITY = frozenset(
 )
 _FUNCTION_WORDS = frozenset((*STOPWORDS_PORTUGUESE, *STOPWORDS_SPANISH, *STOPWORDS_EN)) - _POLARITY
 _SHOWN = 12
+_REMEMBERED = 10_000
+"""Texts whose words are kept at hand: a text has many neighbours, one after another."""
 
 
 class Difference(StrEnum):
@@ -60,8 +64,10 @@ def compare(a: str, b: str) -> Residue:
     """Compare two texts as they were given (case matters for names) and name the first difference that counts."""
     folded_a, folded_b = _folded(a), _folded(b)
     only_a, only_b = folded_a - folded_b, folded_b - folded_a
+    if not (only_a or only_b):
+        return Residue(None, (), (), says_more_a=False, says_more_b=False)
     names_a, names_b = _names(a), _names(b)
-    left_a, left_b = _without_typos(_content(folded_a, folded_b, names_a), _content(folded_b, folded_a, names_b))
+    left_a, left_b = _without_typos(_content(only_a, folded_b, names_a), _content(only_b, folded_a, names_b))
     difference = None
     if _numbers(only_a) != _numbers(only_b):
         difference = Difference.NUMBERS
@@ -75,6 +81,7 @@ def compare(a: str, b: str) -> Residue:
     )
 
 
+@lru_cache(_REMEMBERED)
 def _folded(text: str) -> Counter[str]:
     """Count the words, case-folded; a number keeps its separators, any other word is cut at them."""
     folded: Counter[str] = Counter()
@@ -94,7 +101,7 @@ def _polarity(words: Counter[str]) -> set[str]:
     return set(words) & _POLARITY
 
 
-def _content(words: Counter[str], other: Counter[str], names: set[str]) -> set[str]:
+def _content(words: Counter[str], other: Counter[str], names: frozenset[str]) -> set[str]:
     """Content words and names that the other text does not have at all; how often makes no difference."""
     return {
         word
@@ -103,33 +110,40 @@ def _content(words: Counter[str], other: Counter[str], names: set[str]) -> set[s
     }
 
 
-def _names(text: str) -> set[str]:
+@lru_cache(_REMEMBERED)
+def _names(text: str) -> frozenset[str]:
     """Capitalised words that do not begin a sentence, case-folded."""
-    return {
-        match.group().casefold()
-        for match in _PART.finditer(text)
-        if match.group()[0].isupper() and text[: match.start()].rstrip()[-1:] not in ("", ".", "!", "?", ":", "\n")
-    }
+    names, end = set(), None
+    for match in _PART.finditer(text):
+        if end is not None and match.group()[0].isupper() and not _SENTENCE_END.search(text, end, match.start()):
+            names.add(match.group().casefold())
+        end = match.end()
+    return frozenset(names)
 
 
 def _without_typos(a: set[str], b: set[str]) -> tuple[set[str], set[str]]:
     """Pair off words that are one typing error apart (two from ten letters on; none in words under five)."""
-    left_a, left_b = set(), set(b)
+    if not (a and b):
+        return a, b
+    left_a, left_b = set(), dict.fromkeys(sorted(b))
+    plain = {word: _unaccented(word) for word in left_b}
     for word in sorted(a):
-        allowed = 0 if len(word) < 5 else 1 if len(word) < 10 else 2
-        twin = next(
-            (o for o in sorted(left_b) if _unaccented(o) == _unaccented(word) or _apart(word, o, allowed)), None
-        )
+        bare, allowed = _unaccented(word), 0 if len(word) < 5 else 1 if len(word) < 10 else 2
+        twin = next((other for other in left_b if plain[other] == bare or _apart(word, other, allowed)), None)
         if twin is None:
             left_a.add(word)
         else:
-            left_b.discard(twin)
-    return left_a, left_b
+            del left_b[twin]
+    return left_a, set(left_b)
 
 
 def _apart(word: str, other: str, allowed: int) -> bool:
-    return allowed > 0 and OSA.distance(word, other, score_cutoff=allowed) <= allowed
+    if not allowed or abs(len(word) - len(other)) > allowed:
+        return False
+    return OSA.distance(word, other, score_cutoff=allowed) <= allowed
 
 
 def _unaccented(word: str) -> str:
+    if word.isascii():
+        return word
     return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))

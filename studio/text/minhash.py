@@ -16,6 +16,7 @@ Pairs = NDArray[np.int64]
 
 _VALUES_A_BLOCK = 200_000
 _PAIRS_A_BLOCK = 2_000_000
+_KEYS_HELD = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,19 @@ def candidates(signature: U32, banding: Banding, max_bucket: int, progress: Prog
 
     A bucket of more than `max_bucket` rows is not compared all to all: each row meets its `max_bucket` next ones.
     """
-    found, capped = np.empty(0, np.uint64), 0
+    parts: list[NDArray[np.uint64]] = []
+    capped = 0
     for band in range(banding.bands):
         part = signature[:, band * banding.rows : (band + 1) * banding.rows]
         key = row_hash(Ragged(part.reshape(-1), np.arange(0, part.size + 1, banding.rows)))
         for keys, cut in _collisions(key, max_bucket):
-            found = np.union1d(found, keys)
+            parts.append(keys)
             capped += cut
+        # The same pair collides in many bands: repeats are dropped now and then, not at every band.
+        if sum(map(len, parts)) > _KEYS_HELD:
+            parts = [np.unique(np.concatenate(parts))]
         progress("match bands", band + 1, banding.bands)
-    return _unpack(found), capped
+    return _unpack(np.unique(np.concatenate(parts))) if parts else _unpack(np.empty(0, np.uint64)), capped
 
 
 def _collisions(key: NDArray[np.uint64], reach: int) -> list[tuple[NDArray[np.uint64], int]]:
