@@ -18,7 +18,7 @@ from studio.export.formats import Format
 from studio.export.project import write_curated
 from studio.files import sha256_of
 from studio.pairs.read import Roles, read_pairs
-from studio.pairs.schema import SNAPSHOT_SCHEMA
+from studio.pairs.schema import SNAPSHOT_SCHEMA, UNREADABLE
 from studio.progress import Progress, silent
 from studio.project.curate import Status as RowStatus
 from studio.project.curate import resolve
@@ -105,7 +105,7 @@ def _verify(out: Path, snapshot: pl.DataFrame | None, progress: Progress) -> Ver
         items += [_reasons(rows, edges), _positions(rows, sidecar, document)]
         progress("verify", 3, 4)
         items.append(_rebuild(out, document, snapshot, log, targets))
-    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+    except UNREADABLE as error:
         items.append(
             VerifyItem("audit", Status.DIFFERENT, f"the audit cannot be read: {' '.join(str(error).split())[:200]}")
         )

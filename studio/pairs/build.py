@@ -52,9 +52,17 @@ def build_from_records(
         try:
             rows.extend(_rows_of(record, roles, f"{name}:{line}", split, built))
         except _Refused as refused:
-            raw = json.dumps(record, ensure_ascii=False, default=str)
-            built.rejects.append(Reject(name, line, refused.reason, refused.detail, raw))
+            built.rejects.append(Reject(name, line, refused.reason, refused.detail, _raw(record)))
+        except RecursionError:
+            built.rejects.append(Reject(name, line, RejectReason.BROKEN_JSON, "nested too deeply", _raw(record)))
     built.frames.append(_without_empty(_frame(rows), name, built))
+
+
+def _raw(record: Any) -> str:
+    try:
+        return json.dumps(record, ensure_ascii=False, default=str)
+    except RecursionError:
+        return ""
 
 
 def _rows_of(record: Any, roles: Roles, source: str, split: str | None, built: Built) -> Iterator[tuple[Any, ...]]:

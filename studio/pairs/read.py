@@ -19,7 +19,7 @@ from studio.pairs.build import Built, build_from_frame, build_from_records, with
 from studio.pairs.folders import hub_splits, is_saved_dataset, judged_collection, saved_splits, split_of
 from studio.pairs.rejects import rejects_frame, write_rejects
 from studio.pairs.roles import Roles, detect, tuple_column
-from studio.pairs.schema import REJECTS_SCHEMA, SNAPSHOT_SCHEMA
+from studio.pairs.schema import REJECTS_SCHEMA, SNAPSHOT_SCHEMA, UNREADABLE
 from studio.pairs.streams import Record, delimited, json_document, json_lines, opened, plain_suffix
 from studio.progress import Progress, silent
 from studio.text.safe import visible
@@ -341,7 +341,7 @@ def _table(path: Path, fmt: str, limit: int | None) -> pl.DataFrame:
         if is_file:
             return pl.read_ipc(path, n_rows=limit)
         return pl.read_ipc_stream(path, n_rows=limit, use_pyarrow=False)
-    except (OSError, ValueError, MemoryError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"The {fmt} file cannot be read.", where=str(path), why=" ".join(str(error).split())[:300]
         ) from error

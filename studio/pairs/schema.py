@@ -32,6 +32,17 @@ REJECTS_SCHEMA = pl.Schema(
 )
 """Columns of `rejects.jsonl`: rows of a source that could not become pairs, with the reason code and the raw text."""
 
+UNREADABLE: tuple[type[BaseException], ...] = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    MemoryError,
+    pl.exceptions.PolarsError,
+    pl.exceptions.PanicException,
+)
+"""What reading a damaged table, or the JSON beside it, may raise; a panic inside polars is no `Exception`."""
+
 
 class Shape(StrEnum):
     """What each row of a dataset carries besides a query and a positive."""

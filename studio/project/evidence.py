@@ -15,6 +15,7 @@ import polars as pl
 
 from studio.errors import ProjectError
 from studio.files import atomic_directory, write_text
+from studio.pairs.schema import UNREADABLE
 
 FLAGS_SCHEMA = pl.Schema(
     {
@@ -128,16 +129,14 @@ class EvidenceStore:
         try:
             manifest = json.loads(manifest_path.read_text("utf-8"))
             data = manifest_path.parent / manifest["data"]
-            evidence = Evidence(
-                pl.read_parquet(data / "flags.parquet"),
-                pl.read_parquet(data / "edges.parquet"),
-                tuple(manifest["notes"]),
-                manifest["stats"],
-            )
+            flags, edges = pl.read_parquet(data / "flags.parquet"), pl.read_parquet(data / "edges.parquet")
+            if flags.schema != FLAGS_SCHEMA or edges.schema != EDGES_SCHEMA:
+                raise ValueError("a table has other columns than it should")
+            evidence = Evidence(flags, edges, tuple(manifest["notes"]), dict(manifest["stats"]))
             return StoredEvidence(
                 check, manifest["version"], manifest["config"], manifest["snapshot"], manifest["seconds"], evidence
             )
-        except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
+        except UNREADABLE as error:
             raise ProjectError(
                 f"The evidence of `{check}` is damaged.",
                 where=str(manifest_path.parent),

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from studio.errors import ProjectError, UnavailableError
 from studio.files import atomic_file, write_text
-from studio.pairs.schema import SNAPSHOT_SCHEMA
+from studio.pairs.schema import SNAPSHOT_SCHEMA, UNREADABLE
 from studio.project.curate import Curated, resolve
 from studio.project.evidence import EvidenceStore
 from studio.project.ledger import Ledger
@@ -101,7 +101,7 @@ class Project:
         path = self.root / ".studio" / "snapshot.parquet"
         try:
             pairs = pl.read_parquet(path)
-        except (OSError, pl.exceptions.PolarsError) as error:
+        except UNREADABLE as error:
             raise ProjectError(
                 "The project's snapshot cannot be read.",
                 where=str(path),

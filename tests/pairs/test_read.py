@@ -282,3 +282,12 @@ def test_text_is_stored_exactly_as_it_was_given(tmp_path: Path, rows: list[tuple
     frame.write_csv(tmp_path / "a.csv", quote_style="always")
     for name in ("a.parquet", "a.jsonl", "a.csv"):
         assert read_pairs([tmp_path / name]).pairs.select("query", "positive").rows() == rows, name
+
+
+def test_values_nested_to_the_limit_are_kept_or_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    nested = ["[" * depth + "]" * depth for depth in (10, 300, 600, 900, 960, 990)]
+    path.write_text("".join(f'{{"query": "q", "positive": "p", "x": {value}}}\n' for value in nested))
+    imported = read_pairs([path])
+    assert imported.pairs.height + imported.rejects.height == len(nested)
+    assert imported.pairs.height >= 2
