@@ -59,7 +59,7 @@ def preview(
         return
     _emit_contract(contract, model_id, limit)
     for lint in lints:
-        say(f"{lint.severity}: {lint.message} {lint.remedy}")
+        say(f"{lint.severity}: {lint.message.rstrip('.')}; to do: {lint.remedy}")
     for number, row in zip(chosen["number"], previews, strict=True):
         emit()
         _emit_row(number, row)

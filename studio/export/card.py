@@ -8,6 +8,7 @@ from studio.export.formats import DataFile, Format
 from studio.export.subsets import Kind, Subset
 from studio.project.curate import Curated
 from studio.project.settings import ProjectSettings
+from studio.sample import TINY_MODEL
 from studio.text.safe import visible
 
 _SIZES = (
@@ -80,6 +81,7 @@ def _training(settings: ProjectSettings, subsets: list[Subset], fmt: Format) -> 
     suffix = "" if fmt is Format.HF else f".{fmt.value}"
     call = loaded.format(path=f"data/{first.place}{suffix}")
     loss = _LOSSES[first.kind]
+    model = "microsoft/harrier-oss-v1-270m" if settings.model.id == TINY_MODEL else settings.model.id
     return f"""## Training
 
 {_PROMPT_NOTE.format(prompts=json.dumps(prompts, ensure_ascii=False))}
@@ -89,7 +91,7 @@ from datasets import load_dataset, load_from_disk
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.sentence_transformer.losses import {loss}
 
-model = SentenceTransformer("microsoft/harrier-oss-v1-270m")
+model = SentenceTransformer({json.dumps(model)})
 model.max_seq_length = {settings.model.max_length}
 data = {call}
 arguments = SentenceTransformerTrainingArguments(
