@@ -36,10 +36,14 @@ class ExactDuplicates(Check):
 
     def run(self, pairs: pl.DataFrame, progress: Progress = silent) -> Evidence:
         """Emit star edges to the first row of each group, and flags for negatives and contradictions."""
-        columns = [
-            _key(pl.col(column), level).alias(f"{column}{level}") for column in ("query", "positive") for level in Level
-        ]
-        keys = pairs.select("row_id", "negatives", "label", "score", *columns)
+        keys = pairs.select("row_id", "negatives", "label", "score").with_row_index("row")
+        for done, column in enumerate(("query", "positive")):
+            distinct = pairs.select(column).unique(maintain_order=True)
+            for level in Level:
+                progress("normalise texts", done * len(Level) + level, 2 * len(Level))
+                distinct = distinct.with_columns(_same_as(distinct[column], level).alias(f"{column}{level}"))
+            numbers = pairs.select(column).join(distinct, on=column, how="left", maintain_order="left")
+            keys = keys.hstack(numbers.drop(column))
         progress("normalise texts", 1, 1)
         edges = pl.concat(
             [
@@ -54,7 +58,7 @@ class ExactDuplicates(Check):
 
     def _star(self, keys: pl.DataFrame, role: Role, columns: tuple[str, ...], exact: tuple[str, ...]) -> pl.DataFrame:
         """Edges from each row that repeats an earlier one to that one, at the strictest level that holds."""
-        firsts = keys.with_row_index("row").select(
+        firsts = keys.select(
             "row",
             *(
                 pl.col("row").first().over([*(f"{column}{level}" for column in columns), *exact]).alias(str(int(level)))
@@ -82,10 +86,17 @@ class ExactDuplicates(Check):
         )
 
 
-def _key(column: pl.Expr, level: Level) -> pl.Expr:
-    """`column` at `level`; a text that is nothing but marks is equal only to its own bytes."""
-    text = normalised(column, level)
-    return pl.when(text == "").then(pl.lit("\0") + column).otherwise(text) if level > Level.BYTES else text
+def _same_as(texts: pl.Series, level: Level) -> pl.Series:
+    """Number texts so that equal ones at `level` share a number; one level at a time, since a column is large.
+
+    A text that is nothing but marks is equal only to its own bytes.
+    """
+    text = pl.col(texts.name)
+    key = normalised(text, level)
+    if level > Level.BYTES:
+        key = pl.when(key == "").then(pl.lit("\0") + text).otherwise(key)
+    keyed = texts.to_frame().lazy().select(key.alias("key")).with_row_index("number")
+    return keyed.select(pl.col("number").first().over("key")).collect().to_series()
 
 
 def _negatives_that_answer(pairs: pl.DataFrame) -> pl.DataFrame:

@@ -39,5 +39,7 @@ class PromptLint(Check):
         flags = found.select("row_id", "reason", "score").with_columns(
             band=pl.lit(Band.REVIEW.value), evidence=pl.Series(evidence, dtype=pl.String)
         )
-        notes = tuple(f"{lint.severity}: {lint.message.rstrip('.')}; to do: {lint.remedy}" for lint in lint_contract(contract))
+        notes = tuple(
+            f"{lint.severity}: {lint.message.rstrip('.')}; to do: {lint.remedy}" for lint in lint_contract(contract)
+        )
         return Evidence(self.flags(flags), notes=notes)
