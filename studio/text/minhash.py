@@ -132,17 +132,28 @@ def prefix_join(sets: Ragged, threshold: float, progress: Progress = silent) -> 
 
 
 def intersections(sets: Ragged, pairs: Pairs, progress: Progress = silent) -> I64:
-    """Size of the intersection of each pair's sets, exactly."""
+    """Size of the intersection of each pair's sets, exactly: each value of the smaller is looked up in the larger."""
     result = np.zeros(len(pairs), np.int64)
-    work = Ragged(np.empty(0, np.uint32), offsets_of(sets.sizes[pairs].sum(axis=1)))
+    if not (len(pairs) and len(sets.values)):
+        return result
+    # Rows are in order and sorted within, so row and value together are one sorted array to search in.
+    everything = _keys(sets.rows, sets.values)
+    sizes = sets.sizes
+    swap = sizes[pairs[:, 0]] > sizes[pairs[:, 1]]
+    small, large = np.where(swap, pairs[:, 1], pairs[:, 0]), np.where(swap, pairs[:, 0], pairs[:, 1])
+    work = Ragged(np.empty(0, np.uint32), offsets_of(sizes[small]))
     for low, high in work.slices(_PAIRS_A_BLOCK):
-        one, other = sets.take(pairs[low:high, 0]), sets.take(pairs[low:high, 1])
-        rows = np.concatenate([one.rows, other.rows]).astype(np.uint64)
-        keys = np.sort((rows << np.uint64(32)) | np.concatenate([one.values, other.values]))
-        twice = keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)
-        result[low:high] = np.bincount(twice.astype(np.int64), minlength=high - low)
+        wanted = sets.take(small[low:high])
+        keys = _keys(large[low:high][wanted.rows], wanted.values)
+        place = np.minimum(np.searchsorted(everything, keys), len(everything) - 1)
+        found = wanted.rows[everything[place] == keys]
+        result[low:high] = np.bincount(found, minlength=high - low)
         progress("verify candidates", high, len(pairs))
     return result
+
+
+def _keys(rows: I64, values: NDArray[np.unsignedinteger]) -> NDArray[np.uint64]:
+    return (rows.astype(np.uint64) << np.uint64(32)) | values.astype(np.uint64)
 
 
 def _pack(one: I64, other: I64) -> NDArray[np.uint64]:
