@@ -12,6 +12,7 @@ from studio.export.formats import Format
 from studio.export.project import ExportResult, export_project
 from studio.files import scratch_directory
 from studio.pairs.read import Imported, Roles, SourceInfo, read_pairs, write_rejects
+from studio.pairs.roles import NO_ROLES
 from studio.progress import Progress, silent
 from studio.project.curate import Curated
 from studio.project.evidence import StoredEvidence
@@ -37,11 +38,11 @@ def import_project(
         InputError: a source cannot be read, holds no pairs, or, when strict, has a bad row.
         ProjectError: `root` already holds other pairs.
     """
-    imported = read_pairs(sources, roles=roles or Roles(), strict=strict, progress=progress)
+    imported = read_pairs(sources, roles=roles or NO_ROLES, strict=strict, progress=progress)
     settings = (defaults or ProjectSettings(name=root.absolute().name)).model_copy(
         update={
             "sources": tuple(_source_settings(info) for info in imported.sources),
-            "roles": _named(roles or Roles()),
+            "roles": _named(roles or NO_ROLES),
         }
     )
     project = Project.create(root, imported.pairs, settings)

@@ -16,6 +16,7 @@ from studio.project.project import Project
 from studio.project.rules import apply_auto
 
 _LISTED_IDS = 20
+_NO_CHANGE = ("already so; nothing changed", "nothing can be brought back")
 
 
 def decide(
@@ -49,7 +50,7 @@ def decide(
             emit(line)
         curated = project.curated()
         emit(f"{curated.kept.height:,} of {curated.rows.height:,} pairs kept")
-        if asked and not undo:
+        if said and not undo and said[-1] not in _NO_CHANGE:
             say(f"undo with: harrier-studio decide --undo --project {root}")
 
 
@@ -65,7 +66,7 @@ def _act(
         lines = [f"{len(step.targets):,} rows: {step.action}, {step.reason}" for step in applied.steps]
         return [
             *(lines or ["nothing is in the auto band"]),
-            *(["already so; nothing changed"] if applied.unchanged else []),
+            *(_NO_CHANGE[:1] if applied.unchanged else ()),
         ]
     if source:
         requests = read_decisions(source, set(project.snapshot["row_id"]))

@@ -65,7 +65,7 @@ def subsets_of(kept: pl.DataFrame) -> tuple[list[Subset], list[str]]:
         pl.col("split").map_elements(split_name, return_dtype=pl.String, skip_nulls=False).alias("__split"),
     )
     tuples = kinds.filter(pl.col("__kind") == Kind.NTUPLE.value)["negatives"].list.len()
-    arity = int(tuples.min() or 0)  # type: ignore[arg-type]
+    arity = min(tuples.to_list(), default=0)
     present = kinds["__kind"].unique().to_list()
     subsets = []
     for kind in Kind:

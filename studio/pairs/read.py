@@ -18,7 +18,7 @@ from studio.files import sha256_of
 from studio.pairs.build import Built, build_from_frame, build_from_records, with_row_ids
 from studio.pairs.folders import hub_splits, is_saved_dataset, judged_collection, saved_splits, split_of
 from studio.pairs.rejects import rejects_frame, write_rejects
-from studio.pairs.roles import Roles, detect, tuple_column
+from studio.pairs.roles import NO_ROLES, Roles, detect, tuple_column
 from studio.pairs.schema import REJECTS_SCHEMA, SNAPSHOT_SCHEMA, UNREADABLE
 from studio.pairs.streams import Record, delimited, json_document, json_lines, opened, plain_suffix
 from studio.progress import Progress, silent
@@ -79,7 +79,7 @@ class _Part:
 def read_pairs(
     sources: Sequence[str | Path],
     *,
-    roles: Roles = Roles(),  # noqa: B008 - frozen
+    roles: Roles = NO_ROLES,
     strict: bool = False,
     progress: Progress = silent,
 ) -> Imported:
@@ -123,7 +123,7 @@ def read_pairs(
     return Imported(pairs, rejected, tuple(infos))
 
 
-def describe_source(source: str | Path, roles: Roles = Roles()) -> tuple[str, dict[str, Any], Roles]:  # noqa: B008
+def describe_source(source: str | Path, roles: Roles = NO_ROLES) -> tuple[str, dict[str, Any], Roles]:
     """Tell a source's format, its columns with a sample value each, and the roles detected, from its first rows."""
     fmt, parts = _parts(source, Path(source).name, roles, Built(), [], silent, limit=_DETECTED_ON)
     samples = _samples(next(parts, _Part("", None, [])).content)

@@ -92,6 +92,10 @@ class Roles:
         return frozenset((*(column for column in single if column), *self.negatives))
 
 
+NO_ROLES = Roles()
+"""Nothing is named by hand."""
+
+
 def names_a_role(column: str) -> bool:
     """Whether a column name is one that people give to a query or a passage: the mark of a header line."""
     return _plain(column) in {_plain(name) for name in (*_QUERY, *_POSITIVE)} - {"q", "text"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -115,8 +116,8 @@ def plant(
 
 
 def _shared_passages(rows: Sequence[Row]) -> set[str]:
-    seen: set[str] = set()
-    return {row.passage for row in rows if row.passage in seen or seen.add(row.passage)}  # type: ignore[func-returns-value]
+    counts = Counter(row.passage for row in rows)
+    return {passage for passage, count in counts.items() if count > 1}
 
 
 def _text_kinds() -> Iterator[tuple[str, Truth, _Maker]]:
