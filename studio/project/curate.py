@@ -55,14 +55,15 @@ def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFra
     """Replay the decisions in force over `snapshot`.
 
     A person's decision wins over a rule's; among equals the later wins. A row a person keeps is neither removed
-    nor re-pointed by a rule. Re-pointing follows chains to their end; a cycle leaves the row's own text.
+    nor re-pointed by a rule. A rule's decision in favour of a row that a person drops does not count, so that nothing
+    is lost with the keeper. Re-pointing follows chains to their end; a cycle leaves the row's own text.
 
     Args:
         snapshot: the imported rows, in order, as `SNAPSHOT_SCHEMA`.
         log: the whole ledger, or any part that is meant to count.
         targets: the ledger's targets, as `TARGETS_SCHEMA`.
     """
-    acts = _acts(log, targets)
+    acts = _without_lost_keepers(_acts(log, targets))
     presence = _latest(acts, Action.KEEP, Action.DROP).filter(pl.col("action") == Action.DROP.value)
     passages = _latest(acts, Action.KEEP, Action.REPOINT).filter(pl.col("action") == Action.REPOINT.value)
     splits = _latest(acts, Action.MOVE)
@@ -91,6 +92,12 @@ def _acts(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
         orient="row",
     )
     return targets.join(decisions, on="seq", how="inner", maintain_order="left")
+
+
+def _without_lost_keepers(acts: pl.DataFrame) -> pl.DataFrame:
+    by_person = _latest(acts.filter("person"), Action.KEEP, Action.DROP)
+    lost = by_person.filter(pl.col("action") == Action.DROP.value)["row_id"].to_list()
+    return acts.filter(pl.col("person") | ~pl.col("keeper_id").is_in(lost).fill_null(value=False))
 
 
 def _latest(acts: pl.DataFrame, *actions: Action) -> pl.DataFrame:

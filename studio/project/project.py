@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
@@ -75,21 +74,12 @@ class Project:
             )
         if root.exists() and not root.is_dir():
             raise ProjectError("The project's place is taken by a file.", where=str(root))
-        is_new = not root.exists()
-        try:
-            cls._write(root, pairs, settings.model_copy(update={"snapshot": identity}))
-        except BaseException:
-            if is_new:
-                shutil.rmtree(root, ignore_errors=True)
-            raise
-        return cls.open(root)
-
-    @classmethod
-    def _write(cls, root: Path, pairs: pl.DataFrame, settings: ProjectSettings) -> None:
         with _locked(root):
             with atomic_file(root / ".studio" / "snapshot.parquet") as beside:
                 pairs.select(SNAPSHOT_SCHEMA.names()).cast(SNAPSHOT_SCHEMA).write_parquet(beside)
+            settings = settings.model_copy(update={"snapshot": identity})
             write_settings(root / SETTINGS_FILE, settings)
+        return cls(root, settings)
 
     @cached_property
     def snapshot(self) -> pl.DataFrame:

@@ -50,7 +50,7 @@ def apply_auto(project: Project) -> Applied:
     mine = [decision for decision in in_force(log) if decision.actor == ACTOR]
     evidence = [item for item in project.evidence.load_all() if item.snapshot == project.settings.snapshot]
     steps = propose(
-        project.snapshot, evidence, _touched_by_person(log, project.ledger), project.settings.curation.protected_splits
+        project.snapshot, evidence, _by_person(log, project.ledger), project.settings.curation.protected_splits
     )
     before = project.ledger.targets([decision.seq for decision in mine]).drop("seq")
     after = pl.DataFrame(
@@ -71,24 +71,36 @@ def apply_auto(project: Project) -> Applied:
     return Applied(tuple(steps), unchanged=False)
 
 
+@dataclass(frozen=True)
+class ByPerson:
+    """Rows (by row_id) that a person decided on; a rule leaves both as they are.
+
+    `settled` rows may stand for others. `withdrawn` rows were dropped, edited or re-pointed: what they say is no
+    longer what the evidence saw, so they stand for nobody.
+    """
+
+    settled: frozenset[str] = frozenset()
+    withdrawn: frozenset[str] = frozenset()
+
+
 def propose(
     snapshot: pl.DataFrame,
     evidence: Sequence[StoredEvidence],
-    touched: frozenset[str],
+    by_person: ByPerson,
     protected_splits: Sequence[str],
 ) -> list[Step]:
     """Turn the auto band of `evidence` into steps, in the order they must be taken.
 
     Args:
         snapshot: the rows the evidence is about.
-        touched: row_ids a person decided on; they may be keepers, never targets.
+        by_person: rows a person decided on; never targets.
         protected_splits: names of splits whose rows may be keepers, never targets.
     """
     edges = pl.concat([item.evidence.edges for item in evidence]) if evidence else None
     flags = pl.concat([item.evidence.flags for item in evidence]) if evidence else None
     if edges is None or flags is None:
         return []
-    rows = _Rows.of(snapshot, touched, protected_splits)
+    rows = _Rows.of(snapshot, by_person, protected_splits)
     auto = edges.filter(pl.col("band") == Band.AUTO.value)
     passages = _keepers_of_passages(rows, auto.filter(pl.col("role") == Role.PASSAGE.value))
     steps = _repoint_steps(rows, passages)
@@ -106,31 +118,35 @@ class _Rows:
     table: pl.DataFrame
     index: dict[str, int]
     fixed: np.ndarray
+    withdrawn: np.ndarray
     rank: np.ndarray
     """0 is the best keeper: a person's decision, a protected split, most queries, longest, earliest."""
 
     @classmethod
-    def of(cls, snapshot: pl.DataFrame, touched: frozenset[str], protected_splits: Sequence[str]) -> _Rows:
+    def of(cls, snapshot: pl.DataFrame, by_person: ByPerson, protected_splits: Sequence[str]) -> _Rows:
         table = snapshot.with_columns(
             normalised(pl.col("query"), Level.SURFACE).alias("query_key"),
             normalised(pl.col("positive"), Level.SURFACE).alias("passage_key"),
-            pl.col("row_id").is_in(list(touched)).alias("touched"),
+            pl.col("row_id").is_in(list(by_person.settled)).alias("settled"),
+            pl.col("row_id").is_in(list(by_person.withdrawn)).alias("withdrawn"),
             pl.col("split").is_in(list(protected_splits)).fill_null(value=False).alias("protected"),
         ).with_columns(pl.len().over("passage_key").alias("queries"))
         order = table.with_row_index("row").sort(
-            "touched",
+            "withdrawn",
+            "settled",
             "protected",
             "queries",
             pl.col("positive").str.len_chars(),
             "row",
-            descending=[True, True, True, True, False],
+            descending=[False, True, True, True, True, False],
         )["row"]
         rank = np.empty(len(table), np.int64)
         rank[order.to_numpy()] = np.arange(len(table))
         return cls(
             table,
             {row_id: row for row, row_id in enumerate(table["row_id"])},
-            (table["touched"] | table["protected"]).to_numpy(),
+            (table["settled"] | table["withdrawn"] | table["protected"]).to_numpy(),
+            table["withdrawn"].to_numpy(),
             rank,
         )
 
@@ -172,7 +188,7 @@ def _keepers_of_passages(rows: _Rows, edges: pl.DataFrame) -> _Passages:
     keeper_of: dict[int, tuple[int, float, str]] = {}
     settled: set[int] = set()
     for text in sorted(neighbours, key=lambda text: rows.rank[heads[text]]):
-        if text not in settled:
+        if text not in settled and not rows.withdrawn[heads[text]]:
             settled.add(text)
             for other, score, basis in neighbours[text]:
                 if other not in settled:
@@ -249,7 +265,7 @@ def _drop_steps(rows: _Rows, passages: _Passages) -> list[Step]:
         near=pl.Series([passages.basis.get(row, "") for row in range(len(rows.rank))], dtype=pl.String),
         near_score=pl.Series(passages.score),
     )
-    frame = frame.with_row_index("row").sort("rank")
+    frame = frame.with_row_index("row").filter(~pl.Series(rows.withdrawn)).sort("rank")
     group = ["query_key", "passage", "negatives", "label", "score"]
     frame = frame.with_columns(
         pl.col("row_id").first().over(group).alias("keeper_id"), pl.col("near").first().over(group).alias("keeper_near")
@@ -282,6 +298,18 @@ def _negatives_removed(rows: _Rows, flags: pl.DataFrame, dropped: set[str]) -> l
     return targets
 
 
-def _touched_by_person(log: Sequence[Decision], ledger: Ledger) -> frozenset[str]:
-    seqs = [decision.seq for decision in in_force(log) if decision.by_person]
-    return frozenset(ledger.targets(seqs)["row_id"])
+def _by_person(log: Sequence[Decision], ledger: Ledger) -> ByPerson:
+    actions = {decision.seq: decision.action for decision in in_force(log) if decision.by_person}
+    settled: set[str] = set()
+    dropped: set[str] = set()
+    rewritten: set[str] = set()
+    for seq, row_id in ledger.targets(actions).select("seq", "row_id").iter_rows():
+        settled.add(row_id)
+        if actions[seq] is Action.DROP:
+            dropped.add(row_id)
+        elif actions[seq] is Action.KEEP:
+            dropped.discard(row_id)
+        elif actions[seq] in (Action.EDIT, Action.REPOINT):
+            rewritten.add(row_id)
+    withdrawn = dropped | rewritten
+    return ByPerson(frozenset(settled - withdrawn), frozenset(withdrawn))

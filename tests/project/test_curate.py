@@ -69,6 +69,18 @@ def test_undone_decisions_do_not_count_until_redone() -> None:
     assert outcome(drop, dict_copy(undo), dict_copy(redo))["r1"]["status"] == "removed"
 
 
+def test_what_a_rule_removed_comes_back_when_a_person_drops_its_keeper() -> None:
+    drop = (Action.DROP, "rule:x@1", {"r1": {"keeper_id": "r0"}})
+    move = (Action.REPOINT, "rule:x@1", {"r2": {"keeper_id": "r0"}})
+    by_hand = (Action.DROP, "person", {"r0": {}})
+    rows = outcome(*map(dict_copy, (drop, move, by_hand)))
+    assert [rows[f"r{i}"]["status"] for i in range(3)] == ["removed", "kept", "kept"]
+    assert rows["r2"]["positive"] == "dez dias"
+    kept_again = (Action.KEEP, "person", {"r0": {}})
+    rows = outcome(*map(dict_copy, (drop, move, by_hand, kept_again)))
+    assert [rows[f"r{i}"]["status"] for i in range(3)] == ["kept", "removed", "moved"]
+
+
 def dict_copy(step: tuple[Action, str, dict]) -> tuple[Action, str, dict]:
     return step[0], step[1], dict(step[2])
 

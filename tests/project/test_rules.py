@@ -3,6 +3,7 @@ from collections.abc import Callable
 import polars as pl
 
 from studio.checks.base import configured, run_check
+from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from studio.project.rules import apply_auto
 from tests.checks.test_near_duplicates import LONG
@@ -99,8 +100,6 @@ def test_applying_twice_changes_nothing_and_new_evidence_replaces_the_old(make_p
 
 
 def test_what_a_person_decided_is_left_alone(make_project: Callable[..., Project]) -> None:
-    from studio.project.ledger import Action, Target
-
     project = make_project([("a", "p"), ("a", "p")])
     project.ledger.append(Action.KEEP, [Target("r1")], actor="person", reason="on purpose")
     for item in configured(project.settings):
@@ -123,3 +122,28 @@ def test_texts_with_equal_shingles_share_their_edges(make_project: Callable[...,
     _, out = decided(make_project, [("a", one), ("b", turned), ("c", longer), ("d", longer)])
     assert out["r0"]["keeper_id"] == out["r1"]["keeper_id"] == "r2"
     assert out["r2"]["status"] == "kept"
+
+
+def after_person(make_project: Callable[..., Project], rows: list, action: Action, target: Target) -> list[str]:
+    project = make_project(rows)
+    project.ledger.append(action, [target], actor="person", reason="by hand")
+    for item in configured(project.settings):
+        run_check(project, item)
+    apply_auto(project)
+    return project.curated().rows["status"].to_list()
+
+
+def test_a_row_a_person_dropped_stands_for_nobody(make_project: Callable[..., Project]) -> None:
+    rows = [("a", "p"), ("a", "p"), ("a", "p")]
+    assert after_person(make_project, rows, Action.DROP, Target("r0")) == ["removed", "kept", "removed"]
+
+
+def test_a_passage_a_person_dropped_takes_no_queries_over(make_project: Callable[..., Project]) -> None:
+    rows = [("a", LONG), ("b", SHORTER), ("c", SHORTER + " enfim")]
+    statuses = after_person(make_project, rows, Action.DROP, Target("r0"))
+    assert statuses == ["removed", "moved", "kept"]
+
+
+def test_a_row_a_person_edited_stands_for_nobody(make_project: Callable[..., Project]) -> None:
+    edit = Target("r0", value='{"query": "outra pergunta"}')
+    assert after_person(make_project, [("a", "p"), ("a", "p")], Action.EDIT, edit) == ["edited", "kept"]
