@@ -62,24 +62,27 @@ class Project:
             ProjectError: another project, or other files, are in the way.
             UnavailableError: another process is writing there, or the disk is full.
         """
-        identity = snapshot_id(pairs)
-        if (root / SETTINGS_FILE).exists():
-            project = cls.open(root)
-            if project.settings.snapshot == identity:
-                return project
-            raise ProjectError(
-                "This project already holds other pairs, and a snapshot never changes.",
-                where=str(root),
-                remedy="import into a new directory with --project",
-            )
         if root.exists() and not root.is_dir():
             raise ProjectError("The project's place is taken by a file.", where=str(root))
+        settings = settings.model_copy(update={"snapshot": snapshot_id(pairs)})
         with _locked(root):
+            if (root / SETTINGS_FILE).exists():
+                return cls._same_or_refuse(root, settings.snapshot)
             with atomic_file(root / ".studio" / "snapshot.parquet") as beside:
                 pairs.select(SNAPSHOT_SCHEMA.names()).cast(SNAPSHOT_SCHEMA).write_parquet(beside)
-            settings = settings.model_copy(update={"snapshot": identity})
             write_settings(root / SETTINGS_FILE, settings)
         return cls(root, settings)
+
+    @classmethod
+    def _same_or_refuse(cls, root: Path, identity: str) -> Project:
+        project = cls.open(root)
+        if project.settings.snapshot == identity:
+            return project
+        raise ProjectError(
+            "This project already holds other pairs, and a snapshot never changes.",
+            where=str(root),
+            remedy="import into a new directory with --project",
+        )
 
     @cached_property
     def snapshot(self) -> pl.DataFrame:
