@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import PurePath
 
 from studio.export.formats import DataFile, Format
 from studio.export.subsets import Kind, Subset
@@ -81,7 +82,7 @@ def _training(settings: ProjectSettings, subsets: list[Subset], fmt: Format) -> 
     suffix = "" if fmt is Format.HF else f".{fmt.value}"
     call = loaded.format(path=f"data/{first.place}{suffix}")
     loss = _LOSSES[first.kind]
-    model = "microsoft/harrier-oss-v1-270m" if settings.model.id == TINY_MODEL else settings.model.id
+    model = "microsoft/harrier-oss-v1-270m" if settings.model.id == TINY_MODEL else _portable(settings.model.id)
     return f"""## Training
 
 {_PROMPT_NOTE.format(prompts=json.dumps(prompts, ensure_ascii=False))}
@@ -101,6 +102,11 @@ arguments = SentenceTransformerTrainingArguments(
 )
 SentenceTransformerTrainer(model=model, args=arguments, train_dataset=data, loss={loss}(model)).train()
 ```"""
+
+
+def _portable(model: str) -> str:
+    """A model's name without the folders of the machine it lay on: a card must not tell them."""
+    return PurePath(model).name if PurePath(model).is_absolute() else model
 
 
 _PROMPT_NOTE = """The columns are in the order a trainer takes them; everything else is in `sidecar.parquet`.

@@ -35,15 +35,18 @@ def export_project(project: Project, out: Path, fmt: Format, *, progress: Progre
     Two exports of the same project are byte-identical.
 
     Raises:
-        ProjectError: no row is kept.
-        InputError: `out` holds something that is not an export.
+        ProjectError: no row is kept, or the format cannot hold the labels or scores of the rows.
+        InputError: `out` holds something that is no part of an earlier export.
         UnavailableError: the disk is full, or `out` cannot be written.
     """
+    # A link is followed: what it points to is replaced, not the link.
+    out = out.resolve()
     refuse_foreign(out)
     curated = project.curated()
     if curated.kept.is_empty():
         raise ProjectError("No row is kept, so there is nothing to export.", where=str(project.root))
     log, targets = project.ledger.log(), project.ledger.targets()
+    refuse_what_does_not_fit(curated, fmt)
     found = [stored for stored in project.evidence.load_all() if stored.snapshot == project.settings.snapshot]
     steps = iter(range(1, 6))
 
@@ -76,7 +79,7 @@ def write_curated(curated: Curated, fmt: Format, out: Path) -> tuple[list[Subset
 
 
 def refuse_foreign(out: Path) -> None:
-    """Refuse a place that holds anything but an earlier export.
+    """Refuse a place that holds anything but the files of an earlier export.
 
     Raises:
         InputError: it does.
@@ -85,16 +88,38 @@ def refuse_foreign(out: Path) -> None:
         return
     try:
         document = json.loads((out / MANIFEST).read_text("utf-8"))
-        if document["tool"] == TOOL:
-            return
+        known = {MANIFEST, *document["files"]} if document["tool"] == TOOL else set()
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise InputError(
-        "There is something else in the export's place; it was left alone.",
-        where=str(out),
-        why=f"it is not an export of {TOOL}",
-        remedy="choose another --out, or remove it yourself",
-    )
+        known = set()
+    there = {file.relative_to(out).as_posix() for file in out.rglob("*") if not file.is_dir()} if out.is_dir() else {""}
+    foreign = sorted(there - known)
+    if foreign:
+        raise InputError(
+            "There is something else in the export's place; it was left alone.",
+            where=str(out / foreign[0]),
+            why=f"no export of {TOOL} wrote it",
+            remedy="choose another --out, or move it away",
+        )
+
+
+def refuse_what_does_not_fit(curated: Curated, fmt: Format) -> None:
+    """Refuse a format that would turn every labelled or scored pair into a positive one.
+
+    Raises:
+        ProjectError: it would.
+    """
+    lost = {
+        Format.FLAGEMBEDDING: ("label",),
+        Format.TEVATRON: ("label", "score"),
+        Format.BEIR: ("label", "score"),
+    }.get(fmt, ())
+    for column in lost:
+        if curated.kept[column].null_count() < curated.kept.height:
+            raise ProjectError(
+                f"The format {fmt} has no place for a {column}.",
+                why=f"a pair would count as positive whatever its {column} says",
+                remedy="export as parquet, jsonl, csv or hf",
+            )
 
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:

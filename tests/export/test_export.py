@@ -246,6 +246,45 @@ def test_something_else_in_the_place_is_never_overwritten(decided: Callable[...,
     assert files(mine) == {"thesis.txt": b"mine"}
 
 
+def test_files_put_beside_an_earlier_export_are_not_swept_away(decided: Callable[..., Project], tmp_path: Path) -> None:
+    project, out = decided(), tmp_path / "out"
+    export_project(project, out, Format.PARQUET)
+    (out / "data" / "notes.txt").write_text("mine")
+    before = files(out)
+    with pytest.raises(InputError, match="left alone") as caught:
+        export_project(project, out, Format.JSONL)
+    assert str(caught.value.where).endswith("notes.txt")
+    assert files(out) == before
+
+
+def test_a_link_to_an_export_stays_a_link(decided: Callable[..., Project], tmp_path: Path) -> None:
+    project, link = decided(), tmp_path / "link"
+    export_project(project, tmp_path / "real", Format.PARQUET)
+    link.symlink_to(tmp_path / "real")
+    export_project(project, link, Format.JSONL)
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "data" / "train.jsonl").exists()
+    assert verify_export(link, project=project).sound
+
+
+@pytest.mark.parametrize(
+    ("row", "formats"),
+    [
+        ({"label": "0"}, (Format.FLAGEMBEDDING, Format.TEVATRON, Format.BEIR)),
+        ({"score": 0.1}, (Format.TEVATRON, Format.BEIR)),
+    ],
+)
+def test_a_format_without_labels_never_makes_positives_of_them(
+    make_project: Callable[..., Project], tmp_path: Path, row: dict[str, Any], formats: tuple[Format, ...]
+) -> None:
+    project = make_project([{"query": "q", "positive": "p", **row}])
+    for fmt in formats:
+        with pytest.raises(ProjectError, match="no place for a"):
+            export_project(project, tmp_path / "out", fmt)
+    assert not (tmp_path / "out").exists()
+    export_project(project, tmp_path / "out", Format.PARQUET)
+
+
 def test_a_full_disk_leaves_the_old_export_whole(
     decided: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
