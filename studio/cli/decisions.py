@@ -79,25 +79,35 @@ def _act(
         return _by_hand(project, keep, drop, reason)
     done = project.ledger.undo() if undo else project.ledger.redo()
     verb = "undone" if undo else "brought back"
-    return [f"{verb}: {_words(done)}" if done else f"nothing can be {verb}"]
+    return [f"{verb}: {_words(decision)}" for decision in done] or [f"nothing can be {verb}"]
 
 
 def _by_hand(project: Project, keep: list[str], drop: list[str], reason: str | None) -> list[str]:
-    known = set(project.snapshot["row_id"])
-    for row_id in (*keep, *drop):
-        if row_id not in known:
-            raise UsageError(
-                f"There is no row `{row_id}` in this project.",
-                remedy="row_ids stand in `preview --json` and in the snapshot",
-            )
+    rows = project.snapshot["row_id"].to_list()
     lines = []
-    for action, ids in ((Action.KEEP, keep), (Action.DROP, drop)):
+    asked = [
+        (action, [_row_id(name, rows) for name in names])
+        for action, names in ((Action.KEEP, keep), (Action.DROP, drop))
+    ]
+    for action, ids in asked:
         if ids:
             project.ledger.append(
                 action, [Target(i) for i in ids], actor="person", reason=reason or f"{action} by hand"
             )
             lines.append(f"{len(ids):,} rows: {action}")
     return lines
+
+
+def _row_id(name: str, rows: list[str]) -> str:
+    """A row by its row_id, or by its number from 1 as `preview` shows it."""
+    if name in rows:
+        return name
+    if name.isdecimal() and 1 <= int(name) <= len(rows):
+        return rows[int(name) - 1]
+    raise UsageError(
+        f"There is no row `{name}` in this project.",
+        remedy="give a row's number or its row_id; `preview` shows both",
+    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from studio.cli.reports import (
     import_report,
     say_import,
 )
-from studio.errors import ExitCode, UsageError
+from studio.errors import ExitCode, ProjectError, UsageError
 from studio.export.formats import Format
 from studio.export.project import export_project
 from studio.export.verify import verify_export, verify_sources
@@ -32,6 +32,7 @@ from studio.project.evidence import Band, StoredEvidence
 from studio.project.project import Project
 from studio.project.summary import summarise
 from studio.project.user import new_project_settings
+from studio.prompts.presets import get_preset
 
 Overrides = dict[str, dict[str, Any]]
 _BANDS = {"never": (), "auto": (Band.AUTO,), "review": (Band.AUTO, Band.REVIEW)}
@@ -86,6 +87,12 @@ def import_pairs(sources: list[str], root: Path, named: Roles, prompt: str | Non
             strict=strict,
             defaults=new_project_settings(root.absolute().name, prompt),
             progress=progress,
+        )
+    if prompt and project.settings.prompts.contract().hash != get_preset(prompt).contract().hash:
+        raise ProjectError(
+            "These pairs were imported before, with another prompt contract; nothing was changed.",
+            where=str(root / "studio.toml"),
+            remedy='change `query` under [prompts] there and set origin = "custom", or import into a new directory',
         )
     if as_json:
         emit_json(import_report(project, imported))
@@ -169,7 +176,7 @@ def export(root: Path, out: Path, fmt: str, as_json: bool) -> None:
     emit_table(("rows", "file"), [(part.get("rows"), name) for name, part in result.manifest["files"].items()])
     for note in result.notes:
         say(note)
-    say(f"next: harrier-studio verify {out}")
+    say(f"next: harrier-studio verify {out} --project {root}")
 
 
 def verify(out: Path, root: Path | None, sources: list[str], as_json: bool) -> None:

@@ -74,7 +74,7 @@ def subsets_of(kept: pl.DataFrame) -> tuple[list[Subset], list[str]]:
             named = Kind.TRIPLET if kind is Kind.NTUPLE and arity == 1 else kind
             folder = named.value if len(present) > 1 else ""
             subsets.append(Subset(named, folder, split, rows.drop("__kind", "__split"), _columns(rows, kind, arity)))
-    return subsets, _notes(kinds, tuples, arity, present)
+    return subsets, _notes(kinds, tuples, arity, sorted({subset.folder for subset in subsets if subset.folder}))
 
 
 def _columns(rows: pl.DataFrame, kind: Kind, arity: int) -> pl.DataFrame:
@@ -89,13 +89,13 @@ def _columns(rows: pl.DataFrame, kind: Kind, arity: int) -> pl.DataFrame:
     return rows.select(columns)
 
 
-def _notes(kinds: pl.DataFrame, tuples: pl.Series, arity: int, present: list[str]) -> list[str]:
+def _notes(kinds: pl.DataFrame, tuples: pl.Series, arity: int, folders: list[str]) -> list[str]:
     notes = []
     left = int(tuples.sum()) - arity * len(tuples)
     if left:
         notes.append(f"{left:,} negatives beyond the first {arity} of a row are in sidecar.parquet only")
-    if len(present) > 1:
-        notes.append(f"rows are of {len(present)} kinds, one folder each: {', '.join(sorted(present))}")
+    if folders:
+        notes.append(f"rows are of {len(folders)} kinds, one folder each: {', '.join(folders)}")
     scored = kinds.filter(pl.col("__kind").is_in([Kind.SCORED.value, Kind.LABELLED.value]))
     extra = int(scored["negatives"].list.len().sum() or 0)
     if extra:

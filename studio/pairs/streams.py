@@ -8,7 +8,7 @@ import io
 import json
 import re
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +21,7 @@ from studio.pairs.roles import names_a_role
 COMPRESSIONS = (".gz", ".zst")
 _SNIFFED_LINES = 1000
 _BLOCK = 1 << 20
+_LONGEST_RECORD = 2_000
 
 Record = tuple[int, Any]
 """Line (or row) from 1, and what stands there: a dict, a list, or whatever JSON holds."""
@@ -151,19 +152,28 @@ def delimited(
     text = io.TextIOWrapper(
         io.BufferedReader(_Rejoined(head, stream), _BLOCK), encoding="utf-8-sig", errors="surrogateescape", newline=""
     )
-    lines = csv.reader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL)
+    lines = _Lines(text)
+
+    def reader() -> Iterator[list[str]]:
+        return csv.reader(
+            lines, delimiter=delimiter, quoting=csv.QUOTE_NONE if literal else csv.QUOTE_MINIMAL, strict=True
+        )
+
+    rows = reader()
     header: list[str] | None = None
-    start = 1
     while True:
+        lines.begin()
         try:
-            cells = next(lines)
+            cells = next(rows)
         except StopIteration:
             return
         except csv.Error as error:
-            rejects.append(Reject(name, start, RejectReason.WRONG_ARITY, str(error), ""))
-            start = lines.line_num + 1
+            number, first = lines.give_back()
+            shown = first.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            rejects.append(Reject(name, number, RejectReason.WRONG_ARITY, f"broken quotes: {error}", shown))
+            rows = reader()
             continue
-        number, start = start, lines.line_num + 1
+        number = lines.first
         if header is None:
             if tabs and 2 <= len(cells) <= 3 and not (known & set(cells) or any(map(names_a_role, cells))):
                 header = ["query", "positive", "negative"][: len(cells)]
@@ -182,6 +192,36 @@ def delimited(
             rejects.append(_reject(name, number, RejectReason.INVALID_UTF8, "", raw))
         else:
             yield number, dict(zip(header, cells, strict=True))
+
+
+class _Lines:
+    """Lines of text that can be given back: a broken quote must not swallow the good lines after it."""
+
+    def __init__(self, text: Iterator[str]) -> None:
+        self._text, self._waiting = text, deque[str]()
+        self._taken: list[str] = []
+        self.first = 1
+
+    def begin(self) -> None:
+        """A record begins with the next line."""
+        self.first += len(self._taken)
+        self._taken = []
+
+    def give_back(self) -> tuple[int, str]:
+        """The record is broken: return the number and text of its first line, and read the rest again."""
+        self._waiting.extendleft(reversed(self._taken[1:]))
+        self._taken = self._taken[:1]
+        return self.first, self._taken[0] if self._taken else ""
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if len(self._taken) >= _LONGEST_RECORD:
+            raise csv.Error(f"a quote is open for more than {_LONGEST_RECORD} lines")
+        line = self._waiting.popleft() if self._waiting else next(self._text)
+        self._taken.append(line)
+        return line
 
 
 def _head(stream: BinaryIO) -> bytes:

@@ -63,7 +63,7 @@ def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFra
         log: the whole ledger, or any part that is meant to count.
         targets: the ledger's targets, as `TARGETS_SCHEMA`.
     """
-    acts = _without_lost_keepers(_acts(log, targets))
+    acts = _without_overruled(_without_lost_keepers(_acts(log, targets)))
     presence = _latest(acts, Action.KEEP, Action.DROP).filter(pl.col("action") == Action.DROP.value)
     passages = _latest(acts, Action.KEEP, Action.REPOINT).filter(pl.col("action") == Action.REPOINT.value)
     splits = _latest(acts, Action.MOVE)
@@ -98,6 +98,13 @@ def _without_lost_keepers(acts: pl.DataFrame) -> pl.DataFrame:
     by_person = _latest(acts.filter("person"), Action.KEEP, Action.DROP)
     lost = by_person.filter(pl.col("action") == Action.DROP.value)["row_id"].to_list()
     return acts.filter(pl.col("person") | ~pl.col("keeper_id").is_in(lost).fill_null(value=False))
+
+
+def _without_overruled(acts: pl.DataFrame) -> pl.DataFrame:
+    """Leave out a rule's drop of a row that a person gave another text or passage: they meant it to stay."""
+    rewritten = acts.filter(pl.col("person") & pl.col("action").is_in([Action.EDIT.value, Action.REPOINT.value]))
+    kept = pl.col("row_id").is_in(rewritten["row_id"].to_list())
+    return acts.filter(pl.col("person") | (pl.col("action") != Action.DROP.value) | ~kept)
 
 
 def _latest(acts: pl.DataFrame, *actions: Action) -> pl.DataFrame:

@@ -41,6 +41,9 @@ CREATE INDEX IF NOT EXISTS targets_seq ON targets(seq);
 """
 
 
+_SUPERSEDED = "superseded"
+
+
 class Action(StrEnum):
     """What a decision does to its rows. The meaning of a target's `value` stands beside each."""
 
@@ -124,37 +127,39 @@ class Ledger:
         with self._transaction() as connection:
             for decision in self._active(connection):
                 if decision.actor == actor:
-                    self._insert(connection, Action.UNDO, actor, "superseded", None, None, decision.seq, ())
+                    self._insert(connection, Action.UNDO, actor, _SUPERSEDED, None, None, decision.seq, ())
             return [
                 self._insert(connection, action, actor, reason, evidence, None, None, targets)
                 for action, reason, targets in steps
             ]
 
-    def undo(self, actor: str = "person") -> Decision | None:
-        """Undo the latest decision still in force; return it, or None when there is none."""
+    def undo(self, actor: str = "person") -> list[Decision]:
+        """Undo the latest decision still in force, and with a rule's all it decided in that go; return them, or []."""
         with self._transaction() as connection:
             active = self._active(connection)
-            if not active:
-                return None
-            self._insert(connection, Action.UNDO, actor, "undo", None, None, active[-1].seq, ())
-            return active[-1]
+            taken = _one_step(active)
+            for decision in reversed(taken):
+                self._insert(connection, Action.UNDO, actor, "undo", None, None, decision.seq, ())
+            return taken
 
-    def redo(self, actor: str = "person") -> Decision | None:
-        """Bring back what the latest undo took away, unless something was decided since; return it, or None."""
+    def redo(self, actor: str = "person") -> list[Decision]:
+        """Bring back what the latest undo took away, unless something was decided since; return it, or []."""
         with self._transaction() as connection:
             log = self._log(connection)
+            decisions = {decision.seq: decision for decision in log}
             undone: list[int] = []
             for decision in log:
                 if decision.action is Action.UNDO and decision.undo_of is not None:
-                    undone.append(decision.undo_of)
+                    if decision.reason != _SUPERSEDED:
+                        undone.append(decision.undo_of)
                 elif decision.action is Action.REDO and decision.undo_of in undone:
                     undone.remove(decision.undo_of)
                 elif decision.action is not Action.REDO:
                     undone.clear()
-            if not undone:
-                return None
-            self._insert(connection, Action.REDO, actor, "redo", None, None, undone[-1], ())
-            return next(decision for decision in log if decision.seq == undone[-1])
+            back = sorted(_one_step([decisions[seq] for seq in undone]), key=lambda decision: decision.seq)
+            for decision in back:
+                self._insert(connection, Action.REDO, actor, "redo", None, None, decision.seq, ())
+            return back
 
     def log(self) -> list[Decision]:
         """Every line ever written, in order."""
@@ -276,6 +281,18 @@ def in_force(log: Iterable[Decision]) -> list[Decision]:
             decisions[decision.seq] = decision
             state[decision.seq] = True
     return [decision for seq, decision in decisions.items() if state[seq]]
+
+
+def _one_step(decisions: list[Decision]) -> list[Decision]:
+    """The last of `decisions`, and before it those that the same rule made together with it."""
+    taken: list[Decision] = []
+    for decision in reversed(decisions):
+        if taken and (decision.by_person or decision.actor != taken[0].actor):
+            break
+        taken.append(decision)
+        if decision.by_person:
+            break
+    return taken[::-1]
 
 
 def to_lines(log: Iterable[Decision], targets: pl.DataFrame) -> Iterator[str]:

@@ -239,5 +239,9 @@ def test_a_prompt_preset_goes_from_import_to_the_card(pairs_file: Callable[..., 
     assert prompts["query"].startswith("Instruct: Given a question in Portuguese")
     assert prompts["query"].endswith("\nQuery: ")
     assert json.dumps(prompts["query"]) in (out / "README.md").read_text("utf-8")
+    run("import", pairs_file(PAIRS), "--project", tmp_path / "project")
+    late = run("import", pairs_file(PAIRS), "--project", tmp_path / "project", "--prompt", "legal")
+    assert (late.returncode, "another prompt contract" in late.stderr) == (3, True)
+    assert data(run("decide", "--drop", "2", "--project", tmp_path / "project", "--json"))["kept"] == len(PAIRS) - 1
     refused = run("clean", pairs_file(PAIRS), "--out", out, "--prompt", "portugese_qa")
     assert (refused.returncode, "portuguese_qa" in refused.stderr) == (3, True)

@@ -291,3 +291,13 @@ def test_values_nested_to_the_limit_are_kept_or_set_aside(tmp_path: Path) -> Non
     imported = read_pairs([path])
     assert imported.pairs.height + imported.rejects.height == len(nested)
     assert imported.pairs.height >= 2
+
+
+def test_a_broken_quote_swallows_no_good_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('query,answer\nq1,p1\nkaputt,"offen\nq2,"Um ""p2""."\nq3,"zwei\nzeilen"\nq4,"nie zu\nq5,p5\n')
+    imported = read_pairs([path])
+    assert texts(imported) == [("q1", "p1", []), ("q2", 'Um "p2".', []), ("q3", "zwei\nzeilen", []), ("q5", "p5", [])]
+    assert imported.rejects.select("line", "reason").rows() == [(3, "wrong_arity"), (7, "wrong_arity")]
+    assert imported.pairs["source"].to_list() == ["a.csv:2", "a.csv:4", "a.csv:5", "a.csv:8"]
+    assert imported.rejects["raw"][0].startswith('kaputt,"offen')

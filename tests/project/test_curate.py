@@ -81,6 +81,15 @@ def test_what_a_rule_removed_comes_back_when_a_person_drops_its_keeper() -> None
     assert [rows[f"r{i}"]["status"] for i in range(3)] == ["kept", "removed", "moved"]
 
 
+def test_a_persons_repointing_or_edit_wins_over_a_rules_drop() -> None:
+    drop = (Action.DROP, "rule:x@1", {"r1": {"keeper_id": "r0"}})
+    move = (Action.REPOINT, "person", {"r1": {"keeper_id": "r2"}})
+    edit = (Action.EDIT, "person", {"r1": {"value": json.dumps({"query": "nova"})}})
+    assert outcome(*map(dict_copy, (drop, move)))["r1"]["positive"] == "dez dias"
+    assert outcome(*map(dict_copy, (drop, move)))["r1"]["status"] == "moved"
+    assert outcome(*map(dict_copy, (edit, drop)))["r1"]["status"] == "edited"
+
+
 def dict_copy(step: tuple[Action, str, dict]) -> tuple[Action, str, dict]:
     return step[0], step[1], dict(step[2])
 

@@ -13,13 +13,13 @@ def test_undo_and_redo_append_and_survive_reopening(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     first = Ledger(path).append(Action.DROP, [Target("r1")], actor="person", reason="bad")
     second = Ledger(path).append(Action.KEEP, [Target("r2")], actor="person", reason="good")
-    assert Ledger(path).undo().seq == second  # type: ignore[union-attr]
+    assert [d.seq for d in Ledger(path).undo()] == [second]
     assert [d.seq for d in Ledger(path).active()] == [first]
-    assert Ledger(path).undo().seq == first  # type: ignore[union-attr]
-    assert Ledger(path).undo() is None
-    assert Ledger(path).redo().seq == first  # type: ignore[union-attr]
-    assert Ledger(path).redo().seq == second  # type: ignore[union-attr]
-    assert Ledger(path).redo() is None
+    assert [d.seq for d in Ledger(path).undo()] == [first]
+    assert Ledger(path).undo() == []
+    assert [d.seq for d in Ledger(path).redo()] == [first]
+    assert [d.seq for d in Ledger(path).redo()] == [second]
+    assert Ledger(path).redo() == []
     assert [d.seq for d in Ledger(path).active()] == [first, second]
     assert len(Ledger(path).log()) == 6
 
@@ -29,7 +29,7 @@ def test_a_new_decision_ends_what_can_be_redone(tmp_path: Path) -> None:
     ledger.append(Action.DROP, [Target("r1")], actor="person", reason="a")
     ledger.undo()
     ledger.append(Action.DROP, [Target("r2")], actor="person", reason="b")
-    assert ledger.redo() is None
+    assert ledger.redo() == []
 
 
 def test_a_decision_that_fails_half_way_leaves_nothing(tmp_path: Path) -> None:
@@ -51,6 +51,22 @@ def test_a_rule_that_runs_again_replaces_its_own_decisions_only(tmp_path: Path) 
     ledger.supersede("rule:x@1", [(Action.DROP, "a", [Target("r1")])], evidence=None)
     new = ledger.supersede("rule:x@1", [(Action.DROP, "b", [Target("r2")])], evidence=None)
     assert [d.seq for d in ledger.active()] == [mine, *new]
+
+
+def test_what_a_rule_did_in_one_go_is_undone_and_redone_in_one_go(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    mine = ledger.append(Action.DROP, [Target("r0")], actor="person", reason="mine")
+    ledger.supersede("rule:x@1", [(Action.DROP, "old", [Target("r9")])], evidence=None)
+    steps = [(Action.REPOINT, "a", [Target("r1", "r0")]), (Action.DROP, "b", [Target("r2")])]
+    made = ledger.supersede("rule:x@1", steps, evidence=None)
+    assert [d.seq for d in ledger.undo()] == made
+    assert [d.seq for d in ledger.active()] == [mine]
+    assert [d.seq for d in ledger.redo()] == made
+    assert [d.seq for d in ledger.active()] == [mine, *made]
+    ledger.undo()
+    assert [d.seq for d in ledger.undo()] == [mine]
+    assert [d.seq for d in ledger.redo()] == [mine]
+    assert [d.seq for d in ledger.redo()] == made
 
 
 def test_a_damaged_ledger_is_named(tmp_path: Path) -> None:
