@@ -5,28 +5,50 @@ Threshold alone cannot tell a typo from "law 8.112" against "law 8.666": both ch
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_PORTUGUESE, STOPWORDS_SPANISH
-from rapidfuzz.distance import OSA
 
 _WORD = re.compile(r"[^\W_]+(?:[.,:/-][^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
+_DIGIT = re.compile(r"\d")
+_MARKS = re.compile(
+    r"[^\W_]+(?:\+\+|[+#])|[%€$£¥°±<>=≤≥]|(?<![^\W_])[-−+]\d|(?<![^\W_])[^\W_]{1,2}-(?![\w-])", re.IGNORECASE
+)
+"""Marks that are part of what a text says: C++, A+, A-, -5, 10 %, 10 €."""
+_MARK_CHARACTERS = frozenset("+#%€$£¥°±<>=≤≥-−")
 _SENTENCE_END = re.compile(r"[.!?:\n]")
 _POLARITY = frozenset(
     (
-        "não nao nem nunca jamais sem exceto salvo nenhum nenhuma ninguém nada proibido vedado "  # Portuguese
-        "menos antes abaixo mínimo fora "
-        "no not never without except none nobody nothing cannot less before below minimum "  # English
-        "sin ningún"  # Spanish
+        "nao nem nunca jamais sem exceto salvo nenhum nenhuma ninguem nada proibido vedado "  # Portuguese
+        "menos antes abaixo minimo fora "
+        "not never without except none nobody nothing cannot less before below minimum "  # English
+        "sin ningun"  # Spanish
     ).split()
 )
-_FUNCTION_WORDS = frozenset((*STOPWORDS_PORTUGUESE, *STOPWORDS_SPANISH, *STOPWORDS_EN)) - _POLARITY
+"""Words of negation and exclusion, without accents."""
+_ROMANCE = frozenset("de da do que para em os as del los las".split())
+"""Where any of these stands, "no" is *em o* and no negation."""
+_BENIGN = frozenset(
+    (
+        "o a os as um uma uns umas de do da dos das em no na nos nas ao aos à às é são "  # Portuguese
+        "the an of is are el la los las del al es son"  # English, Spanish
+    ).split()
+)
+"""Articles, light prepositions and "is": with or without them a question is the same."""
+_KEYS = ("qwertyuiop", "asdfghjklç", "zxcvbnm")
+_ACCENTS_MATTER = frozenset("avo pais secretaria sabia coco bebe maio sede".split())
+"""Words, unaccented, of which another accent makes another word: avó, avô; país, pais; secretária, secretaria."""
+_LAST_CASED = 0x2C00
+"""Scripts with capital letters stand below this code point, but for rare extensions."""
+_FUNCTION_WORDS = frozenset((*STOPWORDS_PORTUGUESE, *STOPWORDS_SPANISH, *STOPWORDS_EN))
 _SHOWN = 12
 _REMEMBERED = 10_000
 """Texts whose words are kept at hand: a text has many neighbours, one after another."""
@@ -43,6 +65,10 @@ class Difference(StrEnum):
     """Each has a capitalised word inside a sentence that the other lacks."""
     WORDS = "words"
     """Each has a content word that the other lacks, and not by a typing error."""
+    MARKS = "marks"
+    """Marks that mean something differ: C and C++, A+ and A-, 5 and -5, % and none."""
+    ORDER = "order"
+    """The same content words in another order: from Recife to Olinda, from Olinda to Recife."""
 
 
 @dataclass(frozen=True)
@@ -59,88 +85,208 @@ class Residue:
     says_more_a: bool
     says_more_b: bool
 
+    def to_json(self) -> str:
+        """The fields as one JSON object."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return json.dumps(fields, ensure_ascii=False)
 
-def compare(a: str, b: str) -> Residue:
-    """Compare two texts as they were given (case matters for names) and name the first difference that counts."""
+
+def compare(a: str, b: str, known: Container[str] = (), *, strict: bool = False) -> Residue:
+    """Compare two texts as they were given (case matters for names) and name the first difference that counts.
+
+    Args:
+        known: words that are no typing errors, whatever they resemble (`vocabulary.Vocabulary`).
+        strict: for short texts: all words but articles and light prepositions count, and so does their order.
+    """
+    a, b = _composed(a), _composed(b)
     folded_a, folded_b = _folded(a), _folded(b)
-    only_a, only_b = folded_a - folded_b, folded_b - folded_a
-    if not (only_a or only_b):
-        return Residue(None, (), (), says_more_a=False, says_more_b=False)
-    names_a, names_b = _names(a), _names(b)
-    left_a, left_b = _without_typos(_content(only_a, folded_b, names_a), _content(only_b, folded_a, names_b))
+    only_a, only_b = _only(folded_a, folded_b), _only(folded_b, folded_a)
+    light = _BENIGN if strict else _FUNCTION_WORDS
+    respelled = ({_unaccented(word) for word in only_a} & {_unaccented(word) for word in only_b}) - _ACCENTS_MATTER
+    names = _names(a) | _names(b)
+    left_a, left_b = _without_typos(
+        _content(only_a, folded_b, _names(a), light, respelled),
+        _content(only_b, folded_a, _names(b), light, respelled),
+        names,
+        known,
+    )
     difference = None
     if _numbers(only_a) != _numbers(only_b):
         difference = Difference.NUMBERS
-    elif _polarity(only_a) != _polarity(only_b):
+    elif _polarity(only_a, folded_b) != _polarity(only_b, folded_a):
         difference = Difference.NEGATION
     elif left_a and left_b:
-        named = (names_a ^ names_b) & (left_a | left_b)
+        named = (_names(a) ^ _names(b)) & (left_a | left_b)
         difference = Difference.NAMES if named else Difference.WORDS
+    elif _marks(a) != _marks(b):
+        difference = Difference.MARKS
+    elif strict and _turned(a, b):
+        difference = Difference.ORDER
     return Residue(
         difference, tuple(sorted(only_a))[:_SHOWN], tuple(sorted(only_b))[:_SHOWN], bool(left_a), bool(left_b)
     )
 
 
+def _composed(text: str) -> str:
+    return text if unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+
+
+@lru_cache(_REMEMBERED)
+def _marks(text: str) -> frozenset[str]:
+    if _MARK_CHARACTERS.isdisjoint(text):
+        return frozenset()
+    return frozenset(_MARKS.findall(text.casefold()))
+
+
 @lru_cache(_REMEMBERED)
 def _folded(text: str) -> Counter[str]:
     """Count the words, case-folded; a number keeps its separators, any other word is cut at them."""
-    folded: Counter[str] = Counter()
+    words = []
     for word in _WORD.findall(text.casefold()):
-        if any(character.isdigit() for character in word):
-            folded[word] += 1
+        if word.isalpha() or _DIGIT.search(word):
+            words.append(word)
         else:
-            folded.update(_PART.findall(word))
-    return folded
+            words += _PART.findall(word)
+    return Counter(words)
+
+
+def _only(words: Counter[str], other: Counter[str]) -> Counter[str]:
+    """`words - other`, looking only at those whose counts differ."""
+    different = words.items() - other.items()
+    return Counter({word: count - other[word] for word, count in different if count > other[word]})
 
 
 def _numbers(words: Counter[str]) -> Counter[str]:
-    return Counter({word: count for word, count in words.items() if any(c.isdigit() for c in word)})
+    return Counter({word: count for word, count in words.items() if _DIGIT.search(word)})
 
 
-def _polarity(words: Counter[str]) -> set[str]:
-    return set(words) & _POLARITY
+def _polarity(words: Counter[str], other: Counter[str]) -> set[str]:
+    """Words of negation and exclusion among `words`, without accents; "no" only where it cannot be *em o*."""
+    found = {_unaccented(word) for word in words} & _POLARITY
+    if "no" in words and not _ROMANCE & (words.keys() | other.keys()):
+        found.add("no")
+    return found
 
 
-def _content(words: Counter[str], other: Counter[str], names: frozenset[str]) -> set[str]:
-    """Content words and names that the other text does not have at all; how often makes no difference."""
+def _content(
+    words: Counter[str], other: Counter[str], names: frozenset[str], light: frozenset[str], respelled: set[str]
+) -> set[str]:
+    """Words that are not `light` and that the other text does not have at all, and names that it has less often.
+
+    How often any other word stands there makes no difference, nor do accents (`respelled`).
+    """
     return {
         word
         for word in words
-        if word not in other and (word in names or word not in _FUNCTION_WORDS) and not any(c.isdigit() for c in word)
+        if (word in names or (word not in other and word not in light))
+        and not _DIGIT.search(word)
+        and _unaccented(word) not in respelled
     }
+
+
+def _turned(a: str, b: str) -> bool:
+    """Whether the content words that both texts have stand in another order."""
+    order_a, order_b = _content_order(a), _content_order(b)
+    both = set(order_a) & set(order_b)
+    return [word for word in order_a if word in both] != [word for word in order_b if word in both]
+
+
+def _content_order(text: str) -> list[str]:
+    """All words but articles and light prepositions in order, unaccented, each at its first place."""
+    return list(dict.fromkeys(_unaccented(word) for word in _PART.findall(text.casefold()) if word not in _BENIGN))
 
 
 @lru_cache(_REMEMBERED)
 def _names(text: str) -> frozenset[str]:
-    """Capitalised words that do not begin a sentence, case-folded."""
-    names, end = set(), None
-    for match in _PART.finditer(text):
-        if end is not None and match.group()[0].isupper() and not _SENTENCE_END.search(text, end, match.start()):
-            names.add(match.group().casefold())
-        end = match.end()
-    return frozenset(names)
+    """Capitalised words that do not begin a sentence, case-folded; none where all is in capitals."""
+    if text.isupper() or text.islower():
+        return frozenset()
+    found = _capitalised().findall(text)
+    return frozenset(word.casefold() for between, word in found if not _SENTENCE_END.search(between))
 
 
-def _without_typos(a: set[str], b: set[str]) -> tuple[set[str], set[str]]:
-    """Pair off words that are one typing error apart (two from ten letters on; none in words under five)."""
+@cache
+def _capitalised() -> re.Pattern[str]:
+    """What stands between a word and a capitalised one after it, and that one."""
+    capitals = "".join(chr(code) for code in range(_LAST_CASED) if chr(code).isupper())
+    return re.compile(rf"(?<=[^\W_])([\W_]+)([{re.escape(capitals)}][^\W_]*)")
+
+
+def _without_typos(a: set[str], b: set[str], names: frozenset[str], known: Container[str]) -> tuple[set[str], set[str]]:
+    """Pair off words that are one typing error apart (two from ten letters on; none in words under five).
+
+    Names differ by accents at most. Two words that many texts use are two words (mandato, mandado).
+    """
     if not (a and b):
         return a, b
-    left_a, left_b = set(), dict.fromkeys(sorted(b))
+    left_a, left_b = set(), dict.fromkeys(sorted(b - names))
     plain = {word: _unaccented(word) for word in left_b}
     for word in sorted(a):
-        bare, allowed = _unaccented(word), 0 if len(word) < 5 else 1 if len(word) < 10 else 2
-        twin = next((other for other in left_b if plain[other] == bare or _apart(word, other, allowed)), None)
+        bare = _unaccented(word)
+        twin = next(
+            (
+                other
+                for other in left_b
+                if word not in names and _mistyped(bare, plain[other]) and not (word in known and other in known)
+            ),
+            None,
+        )
         if twin is None:
             left_a.add(word)
         else:
             del left_b[twin]
-    return left_a, set(left_b)
+    return left_a, set(left_b) | (b & names)
 
 
-def _apart(word: str, other: str, allowed: int) -> bool:
-    if not allowed or abs(len(word) - len(other)) > allowed:
+def _mistyped(word: str, other: str) -> bool:
+    """Whether one may be the other with typing errors.
+
+    The first letter is seldom hit, while prefixes turn a meaning (legal, ilegal), and so do endings (filho, filha;
+    empregado, empregador): an error is a swap of two letters, a neighbouring key, or a letter dropped or doubled
+    before the end. A plural is no other word.
+    """
+    if word == other:
         return False
-    return OSA.distance(word, other, score_cutoff=allowed) <= allowed
+    shorter, longer = sorted((len(word), len(other)))
+    allowed = 0 if longer < 5 else 1 if shorter < 10 else 2
+    return longer - shorter <= allowed and word[0] == other[0] and _typed(word, other, 1, 1, allowed)
+
+
+def _typed(a: str, b: str, i: int, j: int, allowed: int) -> bool:
+    """Whether `a` from `i` on can become `b` from `j` on by `allowed` typing errors."""
+    while i < len(a) and j < len(b) and a[i] == b[j]:
+        i, j = i + 1, j + 1
+    if i == len(a) and j == len(b):
+        return True
+    if not allowed:
+        return False
+    if a[i : i + 2] == b[j : j + 2][::-1] and len(a) > i + 1 and _typed(a, b, i + 2, j + 2, allowed - 1):
+        return True
+    if i < len(a) and j < len(b) and b[j] in _neighbours()[a[i]] and _typed(a, b, i + 1, j + 1, allowed - 1):
+        return True
+    # After a letter left out the words go on alike: left out and put in at one place is another letter.
+    if _may_drop(b, j) and a[i : i + 1] == b[j + 1 : j + 2] and _typed(a, b, i, j + 1, allowed - 1):
+        return True
+    return _may_drop(a, i) and a[i + 1 : i + 2] == b[j : j + 1] and _typed(a, b, i + 1, j, allowed - 1)
+
+
+def _may_drop(word: str, at: int) -> bool:
+    """Whether a finger may have left this letter out (or put it there twice)."""
+    if at >= len(word):
+        return False
+    return at < len(word) - 1 or word[at] in ("s", word[at - 1])
+
+
+@cache
+def _neighbours() -> defaultdict[str, set[str]]:
+    """Letters beside each letter on a keyboard."""
+    beside: defaultdict[str, set[str]] = defaultdict(set)
+    places = {letter: (row, column + row / 2) for row, keys in enumerate(_KEYS) for column, letter in enumerate(keys)}
+    for one, (row, column) in places.items():
+        for other, (other_row, other_column) in places.items():
+            if one != other and abs(row - other_row) <= 1 and abs(column - other_column) <= 1:
+                beside[one].add(other)
+    return beside
 
 
 def _unaccented(word: str) -> str:

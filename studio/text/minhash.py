@@ -9,7 +9,7 @@ from datasketch import MinHash
 from numpy.typing import NDArray
 
 from studio.progress import Progress, silent
-from studio.text.ragged import I64, U32, Ragged, offsets_of, row_hash, spans
+from studio.text.ragged import I64, U32, Ragged, fmix64, offsets_of, spans
 
 Pairs = NDArray[np.int64]
 """Shape (n, 2): row indices, the smaller first, sorted, each pair once."""
@@ -60,16 +60,39 @@ def signatures(sets: Ragged, num_perm: int, seed: int, progress: Progress = sile
     return result
 
 
+@dataclass(frozen=True)
+class Verified:
+    """Pairs of sets and how many values each shares, exactly."""
+
+    pairs: Pairs
+    shared: I64
+
+
+def near_in_sets(
+    sets: Ragged, floor: float, num_perm: int, seed: int, banding: Banding, max_bucket: int, progress: Progress = silent
+) -> tuple[Verified, int]:
+    """Pairs of `sets` that MinHash finds, of an exact Jaccard from `floor` up; also how many buckets were capped."""
+    signature = signatures(sets, num_perm, seed, progress)
+    found, capped = candidates(signature, banding, max_bucket, progress)
+    return verified(sets, found, floor, progress), capped
+
+
+def verified(sets: Ragged, pairs: Pairs, floor: float, progress: Progress = silent) -> Verified:
+    """Those of `pairs` whose exact Jaccard is at least `floor`."""
+    shared = intersections(sets, pairs, progress)
+    near = shared >= floor * (sets.sizes[pairs].sum(axis=1) - shared)
+    return Verified(pairs[near], shared[near])
+
+
 def candidates(signature: U32, banding: Banding, max_bucket: int, progress: Progress = silent) -> tuple[Pairs, int]:
     """Pairs of rows that agree in at least one band, and how many buckets were capped.
 
-    A bucket of more than `max_bucket` rows is not compared all to all: each row meets its `max_bucket` next ones.
+    A bucket of more than `max_bucket` rows is not compared all to all: each row meets the first quarter of so many
+    rows of the bucket, which are the same in every band, and as many of its next ones.
     """
     parts: list[NDArray[np.uint64]] = []
     capped = 0
-    for band in range(banding.bands):
-        part = signature[:, band * banding.rows : (band + 1) * banding.rows]
-        key = row_hash(Ragged(part.reshape(-1), np.arange(0, part.size + 1, banding.rows)))
+    for band, key in enumerate(band_keys(signature, banding)):
         for keys, cut in _collisions(key, max_bucket):
             parts.append(keys)
             capped += cut
@@ -80,8 +103,23 @@ def candidates(signature: U32, banding: Banding, max_bucket: int, progress: Prog
     return _unpack(np.unique(np.concatenate(parts))) if parts else _unpack(np.empty(0, np.uint64)), capped
 
 
-def _collisions(key: NDArray[np.uint64], reach: int) -> list[tuple[NDArray[np.uint64], int]]:
+def band_keys(signature: U32, banding: Banding) -> U32:
+    """One 32-bit key a band and row, shape (bands, rows): rows that agree in a band have equal keys there.
+
+    Now and then rows that do not agree have, too: one more candidate to verify.
+    """
+    keys = np.empty((banding.bands, len(signature)), np.uint32)
+    for band in range(banding.bands):
+        total = np.zeros(len(signature), np.uint64)
+        for column in range(band * banding.rows, (band + 1) * banding.rows):
+            total = total * np.uint64(0x9E3779B97F4A7C15) + signature[:, column]
+        keys[band] = fmix64(total) >> np.uint64(32)
+    return keys
+
+
+def _collisions(key: NDArray[np.uint32], max_bucket: int) -> list[tuple[NDArray[np.uint64], int]]:
     """Packed pairs of rows with equal `key`, in blocks of bounded size."""
+    reach = max(max_bucket // 4, 1)
     order = np.argsort(key, kind="stable")
     ordered = key[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(key) else np.empty(0, np.int64)
@@ -89,8 +127,10 @@ def _collisions(key: NDArray[np.uint64], reach: int) -> list[tuple[NDArray[np.ui
     many = sizes > 1
     starts, sizes = starts[many], sizes[many]
     position = spans(starts, sizes)
-    following = np.minimum(np.repeat(starts + sizes, sizes) - position - 1, reach)
-    capped = int((sizes > reach + 1).sum())
+    following = np.repeat(starts + sizes, sizes) - position - 1
+    limited = (np.repeat(sizes, sizes) > max_bucket) & (position - np.repeat(starts, sizes) >= reach)
+    following[limited] = np.minimum(following[limited], reach)
+    capped = int((sizes > max_bucket).sum())
     blocks = []
     for low, high in Ragged(np.empty(0, np.uint32), offsets_of(following)).slices(_PAIRS_A_BLOCK):
         here, count = position[low:high], following[low:high]

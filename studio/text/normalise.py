@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from enum import IntEnum
+from functools import cache
 
 import polars as pl
 
 _QUOTES = {"[‘’‚‛′´`]": "'", "[“”„‟«»″]": '"', "[‐‑‒–—―−]": "-", "…": "..."}
+_LAST_NUMBER = 0x20000
+"""All numbers that are no decimal digits stand below this code point."""
 _EDGE_OPENERS = r"^[\s\"'(\[{¿¡]+"
 _EDGE_CLOSERS = r"[\s\"')\]}.,;:!?]+$"
 
@@ -34,7 +38,7 @@ def normalised(column: pl.Expr, level: Level) -> pl.Expr:
         return column
     if level == Level.SPACING:
         return _single_spaced(column.str.normalize("NFC"))
-    text = column.str.replace_all(r"(\p{No})", "^$1").str.normalize("NFKC").str.to_lowercase()
+    text = column.str.replace_all(_small_numbers(), "^$1").str.normalize("NFKC").str.to_lowercase()
     text = text.str.replace_all(r"\p{Cf}", "").str.replace_all("ß", "ss", literal=True)
     for variants, plain in _QUOTES.items():
         text = text.str.replace_all(variants, plain)
@@ -42,6 +46,13 @@ def normalised(column: pl.Expr, level: Level) -> pl.Expr:
     if level == Level.SURFACE:
         return text
     return text.str.normalize("NFKD").str.replace_all(r"\p{Mn}", "").str.normalize("NFC")
+
+
+@cache
+def _small_numbers() -> str:
+    """Superscripts, fractions, circled numbers: what NFKC would turn into plain digits."""
+    codes = (chr(code) for code in range(_LAST_NUMBER) if unicodedata.category(chr(code)) == "No")
+    return f"([{''.join(c for c in codes if unicodedata.normalize('NFKC', c) != c)}])"
 
 
 def _single_spaced(text: pl.Expr) -> pl.Expr:

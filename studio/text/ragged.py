@@ -38,6 +38,10 @@ class Ragged:
         sizes = self.sizes[index]
         return Ragged(self.values[spans(self.offsets[index], sizes)], offsets_of(sizes))
 
+    def keep(self, chosen: NDArray[np.bool_]) -> Ragged:
+        """The rows where `chosen`."""
+        return Ragged(self.values[np.repeat(chosen, self.sizes)], offsets_of(self.sizes[chosen]))
+
     def slices(self, budget: int) -> Iterator[tuple[int, int]]:
         """Cut the rows into runs [low, high) of at most `budget` values each (a longer single row stands alone)."""
         low = 0

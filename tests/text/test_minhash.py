@@ -4,8 +4,17 @@ from datasketch import MinHash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from studio.text.minhash import Banding, banding_for_recall, candidates, intersections, prefix_join, signatures
-from studio.text.ragged import Ragged, offsets_of
+from studio.text import fast
+from studio.text.minhash import (
+    Banding,
+    banding_for_recall,
+    candidates,
+    intersections,
+    near_in_sets,
+    prefix_join,
+    signatures,
+)
+from studio.text.ragged import Ragged, offsets_of, row_hash
 
 some_sets = st.lists(st.sets(st.integers(0, 40), max_size=25), min_size=2, max_size=25)
 
@@ -70,4 +79,18 @@ def test_a_crowded_bucket_is_capped_and_said_so() -> None:
     sets = [{1, 2, 3}] * 50
     found, capped = candidates(signatures(ragged(sets), 16, seed=1), Banding(4, 4), max_bucket=10)
     assert capped == 4
-    assert len(found) == sum(min(10, 49 - i) for i in range(50))
+    # The first quarter of ten meets all, the others their next two.
+    assert len(found) == 49 + 48 + sum(min(2, 49 - i) for i in range(2, 50))
+
+
+@settings(deadline=None)
+@given(some_sets, st.sampled_from([0.3, 0.5, 0.8]), st.sampled_from([4, 8, 100]))
+def test_compiled_kernels_find_what_numpy_finds(sets: list[set[int]], floor: float, max_bucket: int) -> None:
+    rows = ragged(sets)
+    np.testing.assert_array_equal(fast.row_hash(rows), row_hash(rows))
+    for banding in (Banding(4, 4), Banding(16, 1)):
+        ours, capped = near_in_sets(rows, floor, 16, 1, banding, max_bucket)
+        theirs, also_capped = fast.near_in_sets(rows, floor, 16, 1, banding, max_bucket)
+        np.testing.assert_array_equal(ours.pairs, theirs.pairs)
+        np.testing.assert_array_equal(ours.shared, theirs.shared)
+        assert capped == also_capped
