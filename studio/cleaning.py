@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.checks.base import configured, run_check
+from studio.checks.base import configured, run_checks
 from studio.export.formats import Format
 from studio.export.project import ExportResult, export_project
 from studio.files import scratch_directory
@@ -63,7 +63,7 @@ def check_project(
     """Run the named checks (all when none is named); return what each found and whether it was already stored."""
     checks = configured(project.settings, names, overrides)
     with project.locked():
-        return [run_check(project, item, progress) for item in checks]
+        return run_checks(project, checks, progress)
 
 
 @dataclass(frozen=True)

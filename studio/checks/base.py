@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import pkgutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from studio.errors import ConfigError, UsageError
 from studio.progress import Progress, silent
-from studio.project.evidence import EDGES_SCHEMA, FLAGS_SCHEMA, Band, Evidence, StoredEvidence, evidence_key
+from studio.project.evidence import EDGES_SCHEMA, FLAGS_SCHEMA, Band, Evidence, StoredEvidence
 from studio.project.project import Project
 from studio.project.settings import ProjectSettings, validated
 
@@ -44,14 +45,26 @@ class Check(ABC):
     summary: ClassVar[str]
     """One line for `--help` and the docs: what it finds."""
     config_type: ClassVar[type[CheckConfig]] = CheckConfig
+    judging: ClassVar[frozenset[str]] = frozenset()
+    """Settings that only decide bands: with another value of these, what was found before is judged again."""
+    uses_splits: ClassVar[bool] = False
+    """Whether the evidence depends on which split a row is in now, not only at import."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Checks whose evidence this one reads: they run first."""
 
     def __init__(self, config: CheckConfig, setting: Setting) -> None:
         self.config = config
         self.setting = setting
+        self.needed: Mapping[str, Evidence] = {}
+        """By name, the evidence of the checks in `needs` for the same rows; set before `run`."""
 
     @abstractmethod
     def run(self, pairs: pl.DataFrame, progress: Progress = silent) -> Evidence:
         """Look at `pairs` (SNAPSHOT_SCHEMA) and return what was found."""
+
+    def judge(self, pairs: pl.DataFrame, found: Evidence, progress: Progress = silent) -> Evidence:
+        """Set the bands of what was found with other `judging` settings; the same as running anew."""
+        raise NotImplementedError(f"{self.name} names judging settings and does not judge")
 
     def depends_on(self) -> dict[str, Any]:
         """Everything but the rows and the version that the evidence depends on; stored with it."""
@@ -104,6 +117,7 @@ def configured(
     for name in wanted:
         if name not in known:
             raise UsageError(f"There is no check `{name}`.", remedy=_nearest(name, known))
+    wanted = _with_needs(wanted, known)
     tables: dict[str, dict[str, Any]] = {}
     for origin, source in (("studio.toml", settings.checks), ("--set", overrides or {})):
         for name, table in source.items():
@@ -116,22 +130,56 @@ def configured(
     ]
 
 
-def run_check(project: Project, item: Check, progress: Progress = silent) -> tuple[StoredEvidence, bool]:
-    """Return a check's evidence for the project's snapshot, and whether it was already stored.
+def _with_needs(names: Sequence[str], known: Mapping[str, type[Check]]) -> list[str]:
+    """The names and what they need, each after what it needs."""
+    ordered: dict[str, None] = {}
+    for name in names:
+        for needed in _with_needs(known[name].needs, known):
+            ordered.setdefault(needed)
+        ordered.setdefault(name)
+    return list(ordered)
 
-    The caller holds the project's lock.
+
+def run_checks(
+    project: Project, items: Sequence[Check], progress: Progress = silent
+) -> list[tuple[StoredEvidence, bool]]:
+    """Run checks (each after those it needs) on the project's snapshot and store what they find.
+
+    Returns each check's evidence and whether it was stored already. The caller holds the project's lock.
     """
-    stored = project.evidence.load(item.name)
+    results: dict[str, tuple[StoredEvidence, bool]] = {}
+    for item in items:
+        needed = {name: results[name][0] for name in item.needs}
+        results[item.name] = _run_check(project, item, needed, progress)
+    return list(results.values())
+
+
+def _run_check(
+    project: Project, item: Check, needed: Mapping[str, StoredEvidence], progress: Progress
+) -> tuple[StoredEvidence, bool]:
     config, snapshot = item.depends_on(), project.settings.snapshot
-    if stored and evidence_key(stored.check, stored.version, stored.config, stored.snapshot) == evidence_key(
-        item.name, item.version, config, snapshot
-    ):
+    pairs = project.assigned() if item.uses_splits else project.snapshot
+    if item.uses_splits:
+        config |= {"splits": hashlib.sha256("\n".join(pairs["split"].fill_null("")).encode()).hexdigest()[:16]}
+    if needed:
+        config |= {"needs": {name: stored.key for name, stored in needed.items()}}
+    stored = project.evidence.load(item.name)
+    same = stored is not None and (stored.version, stored.snapshot) == (item.version, snapshot)
+    if stored and same and stored.config == config:
         return stored, True
+    item.needed = {name: other.evidence for name, other in needed.items()}
     start = time.perf_counter()
-    evidence = item.run(project.snapshot, progress)
+    if stored and same and _computed(stored.config, item) == _computed(config, item):
+        evidence = item.judge(pairs, stored.evidence, progress)
+    else:
+        evidence = item.run(pairs, progress)
     stored = StoredEvidence(item.name, item.version, config, snapshot, time.perf_counter() - start, evidence)
     project.evidence.save(stored)
     return stored, False
+
+
+def _computed(config: Mapping[str, Any], item: Check) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in item.judging}
 
 
 def counts_by_band(evidence: Evidence) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from studio.checks.base import Check, CheckConfig, check
 from studio.pairs.schema import Shape, shape_of
 from studio.progress import Progress, silent
 from studio.project.evidence import Band, Evidence, Role
+from studio.text.equal import equal_at
 from studio.text.normalise import Level, normalised
 
 
@@ -37,14 +38,11 @@ class ExactDuplicates(Check):
     def run(self, pairs: pl.DataFrame, progress: Progress = silent) -> Evidence:
         """Emit star edges to the first row of each group, and flags for negatives and contradictions."""
         keys = pairs.select("row_id", "negatives", "label", "score").with_row_index("row")
-        for done, column in enumerate(("query", "positive")):
-            distinct = pairs.select(column).unique(maintain_order=True)
-            for level in Level:
-                progress("normalise texts", done * len(Level) + level, 2 * len(Level))
-                distinct = distinct.with_columns(_same_as(distinct[column], level).alias(f"{column}{level}"))
-            numbers = pairs.select(column).join(distinct, on=column, how="left", maintain_order="left")
-            keys = keys.hstack(numbers.drop(column))
-        progress("normalise texts", 1, 1)
+        steps = [(column, level) for column in ("query", "positive") for level in Level]
+        for done, (column, level) in enumerate(steps):
+            progress("compare texts", done, len(steps))
+            keys = keys.with_columns(equal_at(pairs[column], level).alias(f"{column}{level}"))
+        progress("compare texts", len(steps), len(steps))
         edges = pl.concat(
             [
                 self._star(keys, Role.PAIR, ("query", "positive"), ("negatives", "label", "score")),
@@ -84,19 +82,6 @@ class ExactDuplicates(Check):
             rejected_by=pl.lit(None, pl.String),
             evidence=pl.concat_str(pl.lit('{"level":"L'), "level", pl.lit('"}')),
         )
-
-
-def _same_as(texts: pl.Series, level: Level) -> pl.Series:
-    """Number texts so that equal ones at `level` share a number; one level at a time, since a column is large.
-
-    A text that is nothing but marks is equal only to its own bytes.
-    """
-    text = pl.col(texts.name)
-    key = normalised(text, level)
-    if level > Level.BYTES:
-        key = pl.when(key == "").then(pl.lit("\0") + text).otherwise(key)
-    keyed = texts.to_frame().lazy().select(key.alias("key")).with_row_index("number")
-    return keyed.select(pl.col("number").first().over("key")).collect().to_series()
 
 
 def _negatives_that_answer(pairs: pl.DataFrame) -> pl.DataFrame:

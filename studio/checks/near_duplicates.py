@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from studio.checks.base import Check, CheckConfig, check
+from studio.checks.base import check
+from studio.checks.boilerplate import without_boilerplate
+from studio.checks.nearness import NearCheck, NearConfig, guard_said, near_edges
 from studio.progress import Progress, silent
-from studio.project.evidence import Band, Evidence, Role
-from studio.text.guard import compare
-from studio.text.minhash import Pairs, banding_for_recall, candidates, intersections, prefix_join, signatures
-from studio.text.normalise import Level, normalised
-from studio.text.ragged import I64, Ragged, row_hash
-from studio.text.shingles import Spec, shingle, word_counts
+from studio.project.evidence import Evidence, Role
+from studio.text.minhash import banding_for_recall, intersections
+from studio.text.near import Near, first_at_l2, near_in, open_texts
+from studio.text.ragged import I64
+from studio.text.shingles import Spec, Texts
 
 
-class NearDuplicatesConfig(CheckConfig):
-    """How near is near, and how it is found."""
+class NearDuplicatesConfig(NearConfig):
+    """How near is near, how it is found, and which shingles a text of which length is cut into."""
 
-    method: Literal["minhash", "exact"] = "minhash"
-    """`exact` finds every pair at or above `floor` without MinHash."""
-    threshold: float = Field(default=0.8, gt=0, le=1)
-    """Jaccard at or above which a pair is in the auto band, unless the guard holds it."""
-    review: float = Field(default=0.6, gt=0, le=1)
-    """Jaccard at or above which a pair is worth a person's look."""
-    floor: float = Field(default=0.5, gt=0, le=1)
-    """Candidates below this Jaccard are not recorded at all."""
-    num_perm: int = Field(default=256, ge=16, le=1024)
-    """Length of a MinHash signature."""
-    seed: int = 1
-    """Seed of datasketch's permutations."""
     long_words: int = 40
     """From this many words on a text is cut into shingles of `long_size` words, below into `short_size`."""
     long_size: int = Field(default=3, ge=1)
@@ -43,16 +30,8 @@ class NearDuplicatesConfig(CheckConfig):
     tiny_words: int = 12
     """Below this many words a text is cut into shingles of `tiny_size` characters."""
     tiny_size: int = Field(default=4, ge=1)
-    guard: bool = True
-    """Hold pairs for review whose numbers, negation, names or content words differ."""
-    max_bucket: int = Field(default=1000, ge=2)
-    """How many of the next rows a row is compared with inside one bucket of equal bands."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> NearDuplicatesConfig:
-        if not self.floor <= self.review <= self.threshold:
-            raise ValueError("floor <= review <= threshold must hold")
-        return self
+    mask_boilerplate: bool = True
+    """Hold pairs for review that are under the threshold once boilerplate is masked in both."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +44,7 @@ class _Family:
 
 
 @check
-class NearDuplicates(Check):
+class NearDuplicates(NearCheck):
     """Passages that are nearly the same text.
 
     Texts equal at L2 count as one (the exact check has them). A pair is compared by the shingles of its shorter
@@ -74,31 +53,46 @@ class NearDuplicates(Check):
     """
 
     name = "near_duplicates"
-    version = "1"
-    summary = "passages that are nearly the same (MinHash candidates, exact Jaccard, guard for numbers and names)"
+    version = "2"
+    summary = "passages that are nearly the same (MinHash candidates, exact Jaccard, guard, boilerplate masked)"
     config_type = NearDuplicatesConfig
     config: NearDuplicatesConfig
+    judging = NearCheck.judging | {"mask_boilerplate"}
+    needs = ("boilerplate",)
+    role = Role.PASSAGE
+    column = "positive"
 
     def run(self, pairs: pl.DataFrame, progress: Progress = silent) -> Evidence:
         """Emit verified passage edges between the first rows of distinct texts."""
-        texts = (
-            pairs.select("row_id", "positive", normalised(pl.col("positive"), Level.SURFACE).alias("text"))
-            .unique("text", keep="first", maintain_order=True)
-            .filter(pl.col("text") != "")
-        )
-        words = word_counts(texts["text"].to_list())
+        rows = pairs.select("row_id", "positive").unique("positive", keep="first", maintain_order=True)
+        texts = open_texts(rows["positive"], progress)
+        words, keys = texts.words()
+        alone = first_at_l2(rows["positive"], words, keys)
+        rows, texts, words = rows[alone], texts.take(alone), words[alone]
         parts, capped = [], 0
         for family in self._families():
-            part, cut = self._family_edges(texts, words, family, progress)
-            parts.append(part)
-            capped += cut
-        edges = pl.concat(parts)
-        notes = [f"{capped} crowded buckets were compared in part; `--method exact` compares all"] if capped else []
-        stats = {"distinct_passages": texts.height, "method": self.config.method, "capped_buckets": capped}
+            near = self._family(texts, words, family, progress)
+            capped += near.capped
+            masked = self._masked(rows, near, family.spec)
+            parts.append(near_edges(near, rows["row_id"], family.spec, Role.PASSAGE, masked))
+        edges = self.edges(pl.concat(parts).sort("a_id", "b_id"))
+        notes = (f"{capped} crowded buckets were compared in part; `--method exact` compares all",) if capped else ()
+        stats = {"distinct_passages": rows.height, "method": self.config.method, "capped_buckets": capped}
         if self.config.method == "minhash":
-            banding = banding_for_recall(self.config.num_perm, self.config.review)
+            banding = banding_for_recall(self.config.num_perm, self.config.banded_for)
             stats |= {"bands": banding.bands, "band_rows": banding.rows}
-        return Evidence(edges=self.edges(edges.sort("a_id", "b_id")), notes=tuple(notes), stats=stats)
+        return self.judge(pairs, Evidence(edges=edges, notes=notes, stats=stats), progress)
+
+    def holds(self) -> pl.Expr:
+        """The guard's reason, or that the likeness is boilerplate."""
+        guard = guard_said() if self.config.guard else pl.lit(None, pl.String)
+        if not self.config.mask_boilerplate:
+            return guard
+        masked = pl.col("evidence").str.extract(r'"masked": ([\d.]+)').cast(pl.Float64) < self.config.threshold
+        if self.config.guard:
+            # Where neither says anything that the other does not, it is all the same what of it is boilerplate.
+            masked &= pl.col("evidence").str.contains(r'"says_more_[ab]": true')
+        return pl.coalesce(guard, pl.when(masked).then(pl.lit("boilerplate")))
 
     def _families(self) -> list[_Family]:
         config = self.config
@@ -108,90 +102,32 @@ class NearDuplicates(Check):
             _Family(Spec("word", config.long_size), config.long_words, math.inf),
         ]
 
-    def _family_edges(
-        self, texts: pl.DataFrame, words: I64, family: _Family, progress: Progress
-    ) -> tuple[pl.DataFrame, int]:
+    def _family(self, texts: Texts, words: I64, family: _Family, progress: Progress) -> Near:
+        """Pairs of positions in `texts` that belong to the family."""
         reach = 1.25 / self.config.floor
-        rows = np.flatnonzero((words >= family.low) & (words < family.high * reach))
-        if not ((words[rows] < family.high).any() and len(rows) > 1):
-            return _edge_frame([]), 0
-        members = texts[rows]
-        sets = shingle(members["text"].to_list(), family.spec, progress)
-        distinct, twins = _collapsed(sets)
-        chosen = sets.take(distinct)
-        found, capped = self._candidates(chosen, progress)
-        shared = intersections(chosen, found, progress)
-        sizes = chosen.sizes[found]
-        union = sizes.sum(axis=1) - shared
-        jaccard = shared / np.maximum(union, 1)
-        kept = jaccard >= self.config.floor
-        near = np.concatenate([distinct[found[kept]], twins])
-        jaccard = np.concatenate([jaccard[kept], np.ones(len(twins))])
-        shared = np.concatenate([shared[kept], sets.sizes[twins[:, 0]]])
-        lengths = words[rows][near]
+        members = np.flatnonzero((words >= family.low) & (words < family.high * reach))
+        if not ((words[members] < family.high).any() and len(members) > 1):
+            members = members[:0]
+        sets = texts.take(members).shingles(family.spec, progress)
+        found = near_in(sets, self.config.sought(), progress)
+        lengths = words[members][found.pairs]
         shorter, longer = lengths.min(axis=1), lengths.max(axis=1)
-        here = (shorter >= family.low) & (shorter < family.high) & (longer <= shorter * reach)
-        near, jaccard, shared = near[here], jaccard[here], shared[here]
-        containment = shared / np.maximum(sets.sizes[near].min(axis=1), 1)
-        return self._described(members, near, jaccard, containment, shared, sets.sizes[near], family.spec), capped
+        near = found.take((shorter >= family.low) & (shorter < family.high) & (longer <= shorter * reach))
+        return Near(members[near.pairs], near.shared, near.sizes, near.capped)
 
-    def _candidates(self, sets: Ragged, progress: Progress) -> tuple[Pairs, int]:
-        config = self.config
-        if config.method == "exact":
-            return prefix_join(sets, config.floor, progress), 0
-        banding = banding_for_recall(config.num_perm, config.review)
-        signature = signatures(sets, config.num_perm, config.seed, progress)
-        return candidates(signature, banding, config.max_bucket, progress)
-
-    def _described(
-        self,
-        members: pl.DataFrame,
-        near: Pairs,
-        jaccard: np.ndarray,
-        containment: np.ndarray,
-        shared: I64,
-        sizes: I64,
-        spec: Spec,
-    ) -> pl.DataFrame:
-        ids, texts = members["row_id"].to_list(), members["positive"].to_list()
-        lines = []
-        for (a, b), score, inside, common, size in zip(
-            near.tolist(), jaccard.tolist(), containment.tolist(), shared.tolist(), sizes.tolist(), strict=True
-        ):
-            evidence: dict[str, object] = {"shingles": str(spec), "shared": common, "sizes": size}
-            rejected_by = None
-            if score < self.config.review:
-                band, rejected_by = Band.IGNORE, "below_review"
-            elif score < self.config.threshold:
-                band = Band.REVIEW
-            else:
-                band = Band.AUTO
-                residue = compare(texts[a], texts[b])
-                evidence |= asdict(residue)
-                if self.config.guard and residue.difference:
-                    band, rejected_by = Band.REVIEW, f"guard_{residue.difference}"
-            lines.append((ids[a], ids[b], score, inside, band, rejected_by, json.dumps(evidence, ensure_ascii=False)))
-        return _edge_frame(lines)
-
-
-def _collapsed(sets: Ragged) -> tuple[I64, Pairs]:
-    """First row of each distinct set, and (first, other) for every row that repeats a set. Empty sets are left out."""
-    filled = np.flatnonzero(sets.sizes)
-    keys = row_hash(sets)[filled]
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    head = filled[first[inverse]]
-    again = head != filled
-    return np.sort(filled[first]), np.stack([head[again], filled[again]], axis=1)
-
-
-def _edge_frame(lines: list[tuple[str, str, float, float, Band, str | None, str]]) -> pl.DataFrame:
-    schema = {
-        "a_id": pl.String,
-        "b_id": pl.String,
-        "score": pl.Float64,
-        "containment": pl.Float64,
-        "band": pl.String,
-        "rejected_by": pl.String,
-        "evidence": pl.String,
-    }
-    return pl.DataFrame(lines, schema=schema, orient="row").with_columns(role=pl.lit(Role.PASSAGE.value))
+    def _masked(self, rows: pl.DataFrame, near: Near, spec: Spec) -> np.ndarray:
+        """Jaccard of each pair with the boilerplate of both texts left out; NaN where not both have some."""
+        masked = np.full(len(near.pairs), np.nan)
+        flags = self.needed["boilerplate"].flags if "boilerplate" in self.needed else None
+        if flags is None or flags.is_empty():
+            return masked
+        bare = without_boilerplate(rows, flags)
+        place = np.full(rows.height, -1)
+        place[bare["row"].to_numpy()] = np.arange(bare.height)
+        pairs = place[near.pairs]
+        both = (pairs >= 0).all(axis=1)
+        if both.any():
+            sets = open_texts(bare["text"]).shingles(spec)
+            shared = intersections(sets, pairs[both])
+            masked[both] = shared / np.maximum(sets.sizes[pairs[both]].sum(axis=1) - shared, 1)
+        return masked

@@ -19,7 +19,7 @@ from studio.project.settings import ProjectSettings
 
 TOOL = "harrier-studio"
 MANIFEST = "manifest.json"
-_LIBRARIES = ("polars", "numpy", "datasketch", "datasets", "rapidfuzz", "bm25s")
+_LIBRARIES = ("polars", "numpy", "datasketch", "datasets", "bm25s", "ftfy", "lingua-language-detector")
 _ROWS = ("row_id", "status", "reason", "keeper_id", "group_id", "cluster_id", "decision_id", "source")
 
 

@@ -23,7 +23,7 @@ from studio.progress import Progress, silent
 from studio.project.curate import Status as RowStatus
 from studio.project.curate import resolve
 from studio.project.ledger import Decision, from_lines
-from studio.project.project import Project, snapshot_id
+from studio.project.project import SPLIT_ACTOR, Project, snapshot_id
 
 _REPLAYED = ("status", "reason", "keeper_id", "decision_id", "score", "rule")
 
@@ -164,7 +164,8 @@ def _replay(rows: pl.DataFrame, log: list[Decision], targets: pl.DataFrame) -> V
 def _reasons(rows: pl.DataFrame, edges: pl.DataFrame) -> VerifyItem:
     """Every row a rule removed or re-pointed names a keeper that exists, a score and an edge or equal text."""
     changed = rows.filter(pl.col("status").is_in([RowStatus.REMOVED.value, RowStatus.MOVED.value]))
-    by_rule = changed.filter(pl.col("rule").str.starts_with("rule:"))
+    # A split that a person asked for moves rows in nobody's favour.
+    by_rule = changed.filter(pl.col("rule").str.starts_with("rule:") & (pl.col("rule") != SPLIT_ACTOR))
     wrong = []
     for column in ("reason", "rule", "decision_id"):
         if changed[column].null_count():

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from studio.project.groups import components, first_of, joined_by
 from studio.project.ledger import Action, Decision, in_force
-from studio.text.normalise import Level, normalised
+from studio.text.equal import equal_at
+from studio.text.normalise import Level
+
+REWRITE_ACTOR = "rule:rewrite"
+"""Beginning of the actors that edit texts when a person asks for it."""
 
 
 class Status(StrEnum):
@@ -74,7 +76,7 @@ def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFra
     )
     outcome = _outcome(rows, presence, passages, splits)
     rows = rows.with_columns(*outcome)
-    return Curated(rows.drop("edit_id").with_columns(_groups(rows, acts)))
+    return Curated(rows.drop("edit_id", "edit_reason").with_columns(_groups(rows, acts)))
 
 
 def _acts(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
@@ -121,14 +123,21 @@ def _lookup(rows: pl.DataFrame, acts: pl.DataFrame, column: str) -> pl.Series:
 
 
 def _with_edits(snapshot: pl.DataFrame, acts: pl.DataFrame) -> pl.DataFrame:
-    """Apply edits field by field; `edit_id` is the seq of the row's latest edit, or null."""
+    """Apply edits field by field; `edit_id` and `edit_reason` are those of the row's latest edit, or null."""
     edits: dict[str, dict[str, object]] = {}
-    latest: dict[str, int] = {}
-    ordered = acts.filter(pl.col("action") == Action.EDIT.value).sort("person", "seq", maintain_order=True)
-    for row_id, seq, value in ordered.select("row_id", "seq", "value").iter_rows():
+    latest: dict[str, tuple[int, str]] = {}
+    # What `rewrite` edits was made from the outcome of the automatic rule, so it stands after it whatever came first.
+    rewritten = pl.col("actor").str.starts_with(REWRITE_ACTOR)
+    chosen = acts.filter(pl.col("action") == Action.EDIT.value).with_columns(rewritten.alias("rewritten"))
+    ordered = chosen.sort("person", "rewritten", "seq", maintain_order=True)
+    for row_id, seq, value, reason in ordered.select("row_id", "seq", "value", "reason").iter_rows():
         edits.setdefault(row_id, {}).update(json.loads(value))
-        latest[row_id] = seq
-    ids = pl.DataFrame(list(latest.items()), schema={"row_id": pl.String, "edit_id": pl.Int64}, orient="row")
+        latest[row_id] = seq, reason
+    ids = pl.DataFrame(
+        [(row_id, *edit) for row_id, edit in latest.items()],
+        schema={"row_id": pl.String, "edit_id": pl.Int64, "edit_reason": pl.String},
+        orient="row",
+    )
     rows = snapshot.join(ids, on="row_id", how="left", maintain_order="left")
     for field in ("query", "positive", "negatives"):
         changed = {row_id: value[field] for row_id, value in edits.items() if field in value}
@@ -192,7 +201,7 @@ def _outcome(
     rows: pl.DataFrame, presence: pl.DataFrame, passages: pl.DataFrame, splits: pl.DataFrame
 ) -> list[pl.Series]:
     """status, reason, keeper_id, cluster_id, decision_id, keeper_score, rule of each row."""
-    frame = rows.select("row_id", "edit_id")
+    frame = rows.select("row_id", "edit_id", "edit_reason")
     for name, acts in (("drop", presence), ("move", passages), ("split", splits)):
         part = acts.select(
             "row_id",
@@ -217,7 +226,10 @@ def _outcome(
         .when(edited)
         .then(pl.lit(Status.EDITED.value))
         .otherwise(pl.lit(Status.KEPT.value)),
-        reason=pl.coalesce(first("reason"), pl.when(edited).then(pl.lit("edited")).otherwise(pl.lit("kept"))),
+        reason=pl.coalesce(
+            first("reason"),
+            pl.when(edited).then(pl.coalesce("edit_reason", pl.lit("edited"))).otherwise(pl.lit("kept")),
+        ),
         keeper_id=first("keeper"),
         decision_id=pl.coalesce(first("seq"), "edit_id"),
         keeper_score=first("score"),
@@ -238,27 +250,7 @@ def _groups(rows: pl.DataFrame, acts: pl.DataFrame) -> pl.Series:
 
     Returns one `group_id` a row: the row_id of the group's first row.
     """
-    count = rows.height
     names = _lookup(rows, _latest(acts, Action.GROUP), "value")
-    keys = (
-        rows.select(
-            normalised(pl.col("query"), Level.SURFACE).alias("query"),
-            normalised(pl.col("positive"), Level.SURFACE).alias("positive"),
-        )
-        .with_columns(names.alias("name"))
-        .with_row_index("row")
-    )
-    index = np.arange(count)
-    left, right = [], []
-    for column in ("query", "positive", "name"):
-        head = keys.select(pl.col("row").first().over(column))[:, 0].to_numpy()
-        chosen = keys[column].is_not_null().to_numpy()
-        left.append(index[chosen])
-        right.append(head[chosen])
-    edges = coo_array(
-        (np.ones(sum(map(len, left)), np.int8), (np.concatenate(left), np.concatenate(right))), shape=(count, count)
-    )
-    _, component = connected_components(edges, directed=False)
-    components = pl.DataFrame({"component": component}).with_row_index("row")
-    first = components.select(pl.col("row").first().over("component"))[:, 0]
-    return rows["row_id"].gather(first).alias("group_id")
+    texts = (equal_at(rows[column], Level.SURFACE) for column in ("query", "positive"))
+    links = [*map(joined_by, texts), joined_by(names)]
+    return rows["row_id"].gather(first_of(components(rows.height, links))).alias("group_id")

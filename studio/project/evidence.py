@@ -88,6 +88,11 @@ class StoredEvidence:
     seconds: float
     evidence: Evidence
 
+    @property
+    def key(self) -> str:
+        """Name what the evidence depends on (`evidence_key`)."""
+        return evidence_key(self.check, self.version, self.config, self.snapshot)
+
 
 class EvidenceStore:
     """`.studio/evidence/<check>/`: manifest.json names the folder that holds edges.parquet and flags.parquet."""
@@ -98,7 +103,7 @@ class EvidenceStore:
     def save(self, stored: StoredEvidence) -> None:
         """Write evidence beside what is there, then let the manifest point at it (one rename)."""
         folder = self._root / stored.check
-        key = evidence_key(stored.check, stored.version, stored.config, stored.snapshot)
+        key = stored.key
         with atomic_directory(folder / key) as beside:
             stored.evidence.edges.write_parquet(beside / "edges.parquet")
             stored.evidence.flags.write_parquet(beside / "flags.parquet")

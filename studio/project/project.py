@@ -18,10 +18,12 @@ from studio.files import atomic_file, write_text
 from studio.pairs.schema import SNAPSHOT_SCHEMA, UNREADABLE
 from studio.project.curate import Curated, resolve
 from studio.project.evidence import EvidenceStore
-from studio.project.ledger import Ledger
+from studio.project.ledger import Action, Ledger
 from studio.project.settings import ProjectSettings, read_settings, write_settings
 
 SETTINGS_FILE = "studio.toml"
+SPLIT_ACTOR = "rule:split@1"
+"""Who moves rows when a person asks for a split."""
 
 
 class Project:
@@ -113,6 +115,27 @@ class Project:
     def curated(self) -> Curated:
         """Replay the ledger over the snapshot."""
         return resolve(self.snapshot, self.ledger.log(), self.ledger.targets())
+
+    def assigned(self, without: str = "") -> pl.DataFrame:
+        """The snapshot with each row in the split that `split` or a person put it in; what a rule moved stays.
+
+        Args:
+            without: an actor whose moves do not count.
+        """
+        moves = {
+            decision.seq
+            for decision in self.ledger.active()
+            if decision.action is Action.MOVE
+            and (decision.by_person or decision.actor == SPLIT_ACTOR)
+            and decision.actor != without
+        }
+        if not moves:
+            return self.snapshot
+        latest = (
+            self.ledger.targets(moves).unique("row_id", keep="last").select("row_id", pl.col("value").alias("moved"))
+        )
+        rows = self.snapshot.join(latest, on="row_id", how="left", maintain_order="left")
+        return rows.with_columns(split=pl.coalesce("moved", "split")).drop("moved")
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold this project for writing: `with project.locked(): …`.

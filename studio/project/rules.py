@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from studio.project.evidence import Band, Role, StoredEvidence
+from studio.project.groups import components
 from studio.project.ledger import Action, Decision, Ledger, Target, in_force
 from studio.project.project import Project
-from studio.text.normalise import Level, normalised
+from studio.project.settings import CurationSettings
+from studio.text.equal import equal_at
+from studio.text.normalise import Level
 
 ACTOR = "rule:auto@1"
 
@@ -46,12 +47,9 @@ def apply_auto(project: Project) -> Applied:
 
     Doing it twice changes nothing. The caller holds the project's lock.
     """
-    log = project.ledger.log()
-    mine = [decision for decision in in_force(log) if decision.actor == ACTOR]
-    evidence = [item for item in project.evidence.load_all() if item.snapshot == project.settings.snapshot]
-    steps = propose(
-        project.snapshot, evidence, _by_person(log, project.ledger), project.settings.curation.protected_splits
-    )
+    mine = [decision for decision in project.ledger.active() if decision.actor == ACTOR]
+    evidence = _evidence(project)
+    steps = proposed(project)
     before = project.ledger.targets([decision.seq for decision in mine]).drop("seq")
     after = pl.DataFrame(
         [
@@ -71,6 +69,16 @@ def apply_auto(project: Project) -> Applied:
     return Applied(tuple(steps), unchanged=False)
 
 
+def proposed(project: Project) -> list[Step]:
+    """What the auto band of the project's evidence comes to, beside what persons decided; nothing is written."""
+    by_person = _by_person(project.ledger.log(), project.ledger)
+    return propose(project.assigned(), _evidence(project), by_person, project.settings.curation)
+
+
+def _evidence(project: Project) -> list[StoredEvidence]:
+    return [item for item in project.evidence.load_all() if item.snapshot == project.settings.snapshot]
+
+
 @dataclass(frozen=True)
 class ByPerson:
     """Rows (by row_id) that a person decided on; a rule leaves both as they are.
@@ -87,28 +95,31 @@ def propose(
     snapshot: pl.DataFrame,
     evidence: Sequence[StoredEvidence],
     by_person: ByPerson,
-    protected_splits: Sequence[str],
+    curation: CurationSettings,
 ) -> list[Step]:
     """Turn the auto band of `evidence` into steps, in the order they must be taken.
 
     Args:
-        snapshot: the rows the evidence is about.
+        snapshot: the rows the evidence is about, each in the split it was assigned to.
         by_person: rows a person decided on; never targets.
-        protected_splits: names of splits whose rows may be keepers, never targets.
+        curation: which splits' rows may be keepers and never targets, and where leaked rows go.
     """
     edges = pl.concat([item.evidence.edges for item in evidence]) if evidence else None
     flags = pl.concat([item.evidence.flags for item in evidence]) if evidence else None
     if edges is None or flags is None:
         return []
-    rows = _Rows.of(snapshot, by_person, protected_splits)
+    rows = _Rows.of(snapshot, by_person, curation.protected_splits)
     auto = edges.filter(pl.col("band") == Band.AUTO.value)
-    passages = _keepers_of_passages(rows, auto.filter(pl.col("role") == Role.PASSAGE.value))
+    passages = _keepers(rows, "passage_key", auto.filter(pl.col("check") == "near_duplicates"))
+    queries = _keepers(rows, "query_key", auto.filter(pl.col("check") == "near_queries"))
     steps = _repoint_steps(rows, passages)
-    if (auto["role"] == Role.PAIR.value).any() or steps:
-        steps += _drop_steps(rows, passages)
+    if (auto["role"] == Role.PAIR.value).any() or steps or queries.basis:
+        steps += _drop_steps(rows, queries, passages)
     dropped = {target.row_id for step in steps if step.action is Action.DROP for target in step.targets}
     edits = _negatives_removed(rows, flags.filter(pl.col("band") == Band.AUTO.value), dropped)
-    return [step for step in (*steps, Step(Action.EDIT, "negative_is_positive", edits)) if step.targets]
+    steps.append(Step(Action.EDIT, "negative_is_positive", edits))
+    steps += _leak_steps(rows, auto.filter(pl.col("check") == "leakage"), dropped, curation.leaked_split)
+    return [step for step in steps if step.targets]
 
 
 @dataclass(frozen=True)
@@ -125,8 +136,8 @@ class _Rows:
     @classmethod
     def of(cls, snapshot: pl.DataFrame, by_person: ByPerson, protected_splits: Sequence[str]) -> _Rows:
         table = snapshot.with_columns(
-            normalised(pl.col("query"), Level.SURFACE).alias("query_key"),
-            normalised(pl.col("positive"), Level.SURFACE).alias("passage_key"),
+            equal_at(snapshot["query"], Level.SURFACE).alias("query_key"),
+            equal_at(snapshot["positive"], Level.SURFACE).alias("passage_key"),
             pl.col("row_id").is_in(list(by_person.settled)).alias("settled"),
             pl.col("row_id").is_in(list(by_person.withdrawn)).alias("withdrawn"),
             pl.col("split").is_in(list(protected_splits)).fill_null(value=False).alias("protected"),
@@ -152,29 +163,26 @@ class _Rows:
 
 
 @dataclass(frozen=True)
-class _Passages:
-    """Which row's passage stands for each row's passage, and why. `keeper[row] == row` where nothing changes."""
+class _Keepers:
+    """Which row's text stands for each row's text, and why. `keeper[row] == row` where nothing changes."""
 
+    number: np.ndarray
+    """Number of each row's own text."""
     keeper: np.ndarray
     score: np.ndarray
     basis: dict[int, str]
-    """By row: the edge (as JSON) its re-pointing rests on, where its text is not simply equal to the keeper's."""
+    """By row: the edge (as JSON) its standing rests on, where its text is not simply equal to the keeper's."""
 
 
-def _keepers_of_passages(rows: _Rows, edges: pl.DataFrame) -> _Passages:
-    """Give each distinct text a keeper: the best-ranked text it has a verified edge to.
+def _keepers(rows: _Rows, key: str, edges: pl.DataFrame) -> _Keepers:
+    """Give each distinct text of a column a keeper: the best-ranked text it has a verified edge to.
 
     Every text is joined to a keeper it was itself compared with, never through a chain: what is left over when a
     cluster drifts stays as it is, or finds a keeper of its own. A text that says more than the keeper stays too.
     Texts at Jaccard 1 stand for each other, so an edge of one is an edge of all of them.
     """
-    texts = _dense(rows.table["passage_key"])
-    links = []
-    for a_id, b_id, score, check, evidence in edges.select("a_id", "b_id", "score", "check", "evidence").iter_rows():
-        details = json.loads(evidence)
-        basis = json.dumps({"check": check, "a_id": a_id, "b_id": b_id, "score": score})
-        more = bool(details.get("says_more_a")), bool(details.get("says_more_b"))
-        links.append(_Link(int(texts[rows.index[a_id]]), int(texts[rows.index[b_id]]), score, *more, basis))
+    texts = _dense(rows.table[key])
+    links = _links(rows, texts, edges)
     twins = [link for link in links if link.score == 1.0 and not (link.a_says_more or link.b_says_more)]
     same, twin_basis = _merged(texts.max(initial=-1) + 1, twins)
     heads = _heads(same[texts], rows.rank)
@@ -195,15 +203,37 @@ def _keepers_of_passages(rows: _Rows, edges: pl.DataFrame) -> _Passages:
                     settled.add(other)
                     keeper_of[other] = (text, score, basis)
     keeper, scores, basis_of = np.arange(len(texts)), np.ones(len(texts)), {}
-    for row in np.flatnonzero(~rows.fixed).tolist():
-        own = int(same[texts[row]])
-        stands, score, basis = keeper_of.get(own, (own, 1.0, ""))
+    own = same[texts]
+    free = ~rows.fixed
+    keeper[free] = heads[own[free]]
+    involved = np.zeros(len(heads), bool)
+    involved[[*keeper_of, *(int(same[link.a]) for link in twins)]] = True
+    for row in np.flatnonzero(free & involved[own]).tolist():
+        stands, score, basis = keeper_of.get(int(own[row]), (int(own[row]), 1.0, ""))
         keeper[row], scores[row] = heads[stands], score
-        if stands == own and texts[row] != texts[heads[own]]:
-            basis = twin_basis[own]
+        if stands == own[row] and texts[row] != texts[heads[stands]]:
+            basis = twin_basis[stands]
         if basis:
             basis_of[row] = basis
-    return _Passages(keeper, scores, basis_of)
+    return _Keepers(texts, keeper, scores, basis_of)
+
+
+def _links(rows: _Rows, texts: np.ndarray, edges: pl.DataFrame) -> list[_Link]:
+    said = edges.select(
+        "a_id",
+        "b_id",
+        "score",
+        pl.col("evidence").str.contains('"says_more_a": true', literal=True).alias("a_more"),
+        pl.col("evidence").str.contains('"says_more_b": true', literal=True).alias("b_more"),
+        basis=pl.format(
+            '{}"check": "{}", "a_id": "{}", "b_id": "{}", "score": {}{}',
+            pl.lit("{"), "check", "a_id", "b_id", "score", pl.lit("}"),
+        ),
+    )  # fmt: skip
+    return [
+        _Link(int(texts[rows.index[a_id]]), int(texts[rows.index[b_id]]), *rest)
+        for a_id, b_id, *rest in said.iter_rows()
+    ]
 
 
 @dataclass(frozen=True)
@@ -226,8 +256,7 @@ def _dense(keys: pl.Series) -> np.ndarray:
 def _merged(count: int, twins: list[_Link]) -> tuple[np.ndarray, dict[int, str]]:
     """Number texts so that twins share one number, and give for each shared number an edge it rests on."""
     ends = np.array([(link.a, link.b) for link in twins], np.int64).reshape(-1, 2)
-    graph = coo_array((np.ones(len(ends), np.int8), (ends[:, 0], ends[:, 1])), shape=(count, count))
-    _, same = connected_components(graph, directed=False)
+    same = components(count, [(ends[:, 0], ends[:, 1])])
     return same, {int(same[link.a]): link.basis for link in twins}
 
 
@@ -239,7 +268,7 @@ def _heads(numbers: np.ndarray, rank: np.ndarray) -> np.ndarray:
     return heads
 
 
-def _repoint_steps(rows: _Rows, passages: _Passages) -> list[Step]:
+def _repoint_steps(rows: _Rows, passages: _Keepers) -> list[Step]:
     texts = rows.table["positive"]
     ids = rows.table["row_id"].to_list()
     exact, near = [], []
@@ -256,31 +285,50 @@ def _repoint_steps(rows: _Rows, passages: _Passages) -> list[Step]:
     ]
 
 
-def _drop_steps(rows: _Rows, passages: _Passages) -> list[Step]:
-    """Drop rows whose query (L2) already points to the same passage, with the same negatives, label and score."""
-    frame = rows.table.select("row_id", "query_key", "negatives", "label", "score").with_columns(
-        passage=pl.Series(_dense(rows.table["passage_key"])[passages.keeper]),
+def _drop_steps(rows: _Rows, queries: _Keepers, passages: _Keepers) -> list[Step]:
+    """Drop rows whose query already points to the same passage, with the same negatives, label and score.
+
+    Queries are the same if they are equal (L2), or one stands for the other.
+    """
+    near = [queries.basis.get(row) or passages.basis.get(row, "") for row in range(len(rows.rank))]
+    frame = rows.table.select("row_id", "negatives", "label", "score").with_columns(
+        query=pl.Series(queries.number[queries.keeper]),
+        passage=pl.Series(passages.number[passages.keeper]),
         rank=pl.Series(rows.rank),
         fixed=pl.Series(rows.fixed),
-        near=pl.Series([passages.basis.get(row, "") for row in range(len(rows.rank))], dtype=pl.String),
-        near_score=pl.Series(passages.score),
+        near=pl.Series(near, dtype=pl.String),
+        near_score=pl.Series(np.minimum(queries.score, passages.score)),
     )
     frame = frame.with_row_index("row").filter(~pl.Series(rows.withdrawn)).sort("rank")
-    group = ["query_key", "passage", "negatives", "label", "score"]
+    group = ["query", "passage", "negatives", "label", "score"]
     frame = frame.with_columns(
         pl.col("row_id").first().over(group).alias("keeper_id"), pl.col("near").first().over(group).alias("keeper_near")
     ).sort("row")
     repeated = frame.filter((pl.col("row_id") != pl.col("keeper_id")) & ~pl.col("fixed"))
-    exact, near = [], []
+    exact, near_targets = [], []
     for row_id, keeper_id, basis, keeper_basis, score in repeated.select(
         "row_id", "keeper_id", "near", "keeper_near", "near_score"
     ).iter_rows():
-        rests_on = basis if basis != keeper_basis else ""
-        if rests_on:
-            near.append(Target(row_id, keeper_id, score, evidence=rests_on))
+        rests_on = basis or keeper_basis
+        if rests_on and basis != keeper_basis:
+            near_targets.append(Target(row_id, keeper_id, score, evidence=rests_on))
         else:
             exact.append(Target(row_id, keeper_id, 1.0, evidence='{"check": "exact_duplicates"}'))
-    return [Step(Action.DROP, "duplicate_pair", exact), Step(Action.DROP, "near_duplicate_pair", near)]
+    return [Step(Action.DROP, "duplicate_pair", exact), Step(Action.DROP, "near_duplicate_pair", near_targets)]
+
+
+def _leak_steps(rows: _Rows, edges: pl.DataFrame, dropped: set[str], leaked_split: str) -> list[Step]:
+    """Move training rows that leak into a protected split to a split of their own; one step an axis."""
+    steps: dict[str, list[Target]] = {}
+    moved: set[str] = set()
+    axis = pl.col("evidence").str.extract(r'"axis": "(\w+)"').alias("axis")
+    for row_id, other_id, score, name in edges.select("a_id", "b_id", "score", axis).iter_rows():
+        if row_id in moved or row_id in dropped or rows.fixed[rows.index[row_id]]:
+            continue
+        moved.add(row_id)
+        basis = json.dumps({"check": "leakage", "a_id": row_id, "b_id": other_id, "axis": name})
+        steps.setdefault(f"leaked_{name}", []).append(Target(row_id, other_id, score, leaked_split, basis))
+    return [Step(Action.MOVE, reason, targets) for reason, targets in steps.items()]
 
 
 def _negatives_removed(rows: _Rows, flags: pl.DataFrame, dropped: set[str]) -> list[Target]:

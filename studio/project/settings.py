@@ -62,6 +62,8 @@ class CurationSettings(_Strict):
 
     protected_splits: tuple[str, ...] = ("test", "validation", "valid", "dev", "eval", "evaluation")
     """Rows of these splits are never changed by a rule, only by a person."""
+    leaked_split: str = Field(default="leaked", min_length=1)
+    """Where a rule puts training rows that leak into a protected split: neither trained on nor tested with."""
 
 
 class ProjectSettings(_Strict):

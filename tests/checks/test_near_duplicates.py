@@ -11,7 +11,7 @@ from studio.checks.near_duplicates import NearDuplicates, NearDuplicatesConfig
 from studio.project.evidence import Evidence
 from studio.project.settings import ProjectSettings
 from studio.text.normalise import Level, normalised
-from studio.text.shingles import Spec, shingle, word_counts
+from studio.text.shingles import PlainTexts, Spec
 from tests.conftest import snapshot
 
 LONG = (
@@ -86,14 +86,14 @@ def brute_force(passages: list[str], config: NearDuplicatesConfig) -> dict[tuple
     frame = pl.DataFrame({"t": passages}).select(normalised(pl.col("t"), Level.SURFACE).alias("t")).with_row_index("i")
     frame = frame.unique("t", keep="first", maintain_order=True)
     texts = dict(zip(frame["i"], frame["t"], strict=True))
-    counts = dict(zip(frame["i"], word_counts(frame["t"].to_list()), strict=True))
+    counts = dict(zip(frame["i"], PlainTexts(frame["t"]).words()[0].tolist(), strict=True))
     found = {}
     for i, j in itertools.combinations(texts, 2):
         low, high = sorted((counts[i], counts[j]))
         if high > low * 1.25 / config.floor:
             continue
         spec = Spec("char", 4) if low < 12 else Spec("word", 2) if low < 40 else Spec("word", 3)
-        sets = shingle([texts[i], texts[j]], spec)
+        sets = PlainTexts(pl.Series([texts[i], texts[j]])).shingles(spec)
         a, b = (set(sets.values[sets.offsets[k] : sets.offsets[k + 1]].tolist()) for k in (0, 1))
         score = len(a & b) / len(a | b)
         if score >= config.floor:

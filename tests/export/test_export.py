@@ -9,7 +9,7 @@ import datasets
 import polars as pl
 import pytest
 
-from studio.checks.base import configured, run_check
+from studio.checks.base import configured, run_checks
 from studio.errors import InputError, ProjectError, UnavailableError
 from studio.export import project as exporting
 from studio.export.formats import Format
@@ -38,8 +38,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def decided(make_project: Callable[..., Project]) -> Callable[..., Project]:
     def make(rows: list[Any] = ROWS) -> Project:
         project = make_project(rows)
-        for item in configured(project.settings):
-            run_check(project, item)
+        run_checks(project, configured(project.settings))
         apply_auto(project)
         return project
 

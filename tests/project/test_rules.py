@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from studio.checks.base import configured, run_check
+from studio.checks.base import configured, run_checks
 from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from studio.project.rules import apply_auto
@@ -17,8 +17,7 @@ OTHER = (
 
 def decided(make_project: Callable[..., Project], rows: list) -> tuple[Project, dict[str, dict]]:
     project = make_project(rows)
-    for item in configured(project.settings):
-        run_check(project, item)
+    run_checks(project, configured(project.settings))
     apply_auto(project)
     return project, {row["row_id"]: row for row in project.curated().rows.iter_rows(named=True)}
 
@@ -78,8 +77,9 @@ def test_a_chain_that_drifts_is_not_merged_through(make_project: Callable[..., P
     words = LONG.split(" ")
     variants = [" ".join(f"v{k}" if k < 2 * i else w for k, w in enumerate(words)) for i in range(4)]
     project = make_project([(f"q{i}", text) for i, text in enumerate(variants)])
-    for item in configured(project.settings, overrides={"near_duplicates": {"guard": False, "threshold": 0.85}}):
-        run_check(project, item)
+    run_checks(
+        project, configured(project.settings, overrides={"near_duplicates": {"guard": False, "threshold": 0.85}})
+    )
     apply_auto(project)
     edges = project.evidence.load("near_duplicates").evidence.edges  # type: ignore[union-attr]
     auto = {frozenset(pair) for pair in edges.filter(pl.col("band") == "auto").select("a_id", "b_id").iter_rows()}
@@ -93,8 +93,7 @@ def test_applying_twice_changes_nothing_and_new_evidence_replaces_the_old(make_p
     before = project.ledger.log()
     assert apply_auto(project).unchanged
     assert project.ledger.log() == before
-    for item in configured(project.settings, ["near_duplicates"], {"near_duplicates": {"threshold": 0.99}}):
-        run_check(project, item)
+    run_checks(project, configured(project.settings, ["near_duplicates"], {"near_duplicates": {"threshold": 0.99}}))
     assert not apply_auto(project).unchanged
     assert project.curated().rows["status"].to_list() == ["kept", "kept", "kept", "removed"]
 
@@ -102,8 +101,7 @@ def test_applying_twice_changes_nothing_and_new_evidence_replaces_the_old(make_p
 def test_what_a_person_decided_is_left_alone(make_project: Callable[..., Project]) -> None:
     project = make_project([("a", "p"), ("a", "p")])
     project.ledger.append(Action.KEEP, [Target("r1")], actor="person", reason="on purpose")
-    for item in configured(project.settings):
-        run_check(project, item)
+    run_checks(project, configured(project.settings))
     apply_auto(project)
     assert project.curated().rows["status"].to_list() == ["removed", "kept"]
 
@@ -112,7 +110,7 @@ def test_a_negative_that_answers_is_taken_out_of_the_negatives(make_project: Cal
     rows = [{"query": "q", "positive": "certo", "negatives": ["Certo!", "errado"]}, {"query": "z", "positive": "y"}]
     _, out = decided(make_project, rows)
     assert out["r0"]["negatives"] == ["errado"]
-    assert (out["r0"]["status"], out["r0"]["reason"]) == ("edited", "edited")
+    assert (out["r0"]["status"], out["r0"]["reason"]) == ("edited", "negative_is_positive")
 
 
 def test_texts_with_equal_shingles_share_their_edges(make_project: Callable[..., Project]) -> None:
@@ -127,8 +125,7 @@ def test_texts_with_equal_shingles_share_their_edges(make_project: Callable[...,
 def after_person(make_project: Callable[..., Project], rows: list, action: Action, target: Target) -> list[str]:
     project = make_project(rows)
     project.ledger.append(action, [target], actor="person", reason="by hand")
-    for item in configured(project.settings):
-        run_check(project, item)
+    run_checks(project, configured(project.settings))
     apply_auto(project)
     return project.curated().rows["status"].to_list()
 
