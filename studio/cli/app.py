@@ -37,6 +37,14 @@ class FormatName(str, Enum):
     beir = "beir"
 
 
+class RewriteName(str, Enum):
+    """What `rewrite` can do."""
+
+    boilerplate = "boilerplate"
+    pii = "pii"
+    mojibake = "mojibake"
+
+
 class FailOn(str, Enum):
     """From which band on findings make the exit code 1."""
 
@@ -70,7 +78,7 @@ Set = Annotated[
 ]
 Method = Annotated[
     Optional[str],
-    typer.Option(help="minhash or exact; short for --set near_duplicates.method=…", show_default=False),
+    typer.Option(help="minhash or exact, for near_duplicates and near_queries.", show_default=False),
 ]
 FailOnBand = Annotated[
     FailOn, typer.Option("--fail-on", help="Exit with 1 when anything is in this band or a surer one.")
@@ -148,6 +156,10 @@ def check(
     project: ProjectDir = Path("."),
     settings: Set = None,
     method: Method = None,
+    explain: Annotated[
+        Optional[str],
+        typer.Option(metavar="ROW", help="Run nothing; say all that is known of this row (number or row_id)."),
+    ] = None,
     fail_on: FailOnBand = FailOn.never,
     as_json: AsJson = False,
 ) -> None:
@@ -157,6 +169,11 @@ def check(
     """
     from studio.cli import jobs
 
+    if explain is not None:
+        from studio.cli import explaining
+
+        explaining.explain(project, explain, as_json)
+        return
     jobs.check(names or [], project, jobs.overrides(settings, method), fail_on.value, as_json)
 
 
@@ -179,6 +196,45 @@ def decide(
     from studio.cli import decisions
 
     decisions.decide(project, auto, source, keep or [], drop or [], reason, undo, redo, list_, as_json)
+
+
+@app.command()
+def split(
+    project: ProjectDir = Path("."),
+    test: Annotated[Optional[float], typer.Option(help="Share of the rows to test with.", min=0, max=1)] = 0.1,
+    validation: Annotated[
+        Optional[float], typer.Option(help="Share of the rows to validate with.", min=0, max=1)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another split.")] = 1,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Keep together what near-duplicate checks have for review, too.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Split the kept rows: no answer group on two sides, stratified by length and language.
+
+    An earlier split is replaced; rows imported into a protected split stay where they are.
+    """
+    from studio.cli import changing
+
+    changing.split(project, test, validation, seed, strict, as_json)
+
+
+@app.command()
+def rewrite(
+    what: Annotated[RewriteName, typer.Argument(help="What to do to the texts of the kept rows.")],
+    project: ProjectDir = Path("."),
+    kind: Annotated[
+        Optional[list[str]], typer.Option(help="With pii: only this kind of personal data (repeatable).")
+    ] = None,
+    preview: Annotated[int, typer.Option(help="Show this many changes.", min=0)] = 5,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; without this, only show what would change.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Edit many texts at once, as one decision that can be undone: cut boilerplate, redact, mend wrong decodings."""
+    from studio.cli import changing
+
+    changing.rewrite(project, what.value, kind or [], preview, apply, as_json)
 
 
 @app.command()
@@ -257,13 +313,25 @@ def clean(
 
 @app.command()
 def selftest(
+    project: Annotated[
+        Optional[Path],
+        typer.Option("--project", "-p", help="Plant into this project's own rows, with its settings; nothing is kept."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Which faults are planted where.")] = 1,
+    per_kind: Annotated[
+        Optional[int], typer.Option(min=1, help="Planted rows a kind of fault (sample: 10, own rows: 50).")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=50, help="Own rows at most, drawn by the seed.")] = 20_000,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the detectors against the sample project's answer key: precision and recall by type of fault."""
+    """Measure the detectors: plant known faults and look-alikes into the sample, or your own rows, and count.
+
+    Prints precision and recall by detector and by kind of fault, B-cubed of the clusters, and how many rows the rules
+    changed that they should not have.
+    """
     from studio.cli import sampling
 
-    sampling.selftest(seed, as_json)
+    sampling.selftest(project, seed, per_kind, rows, as_json)
 
 
 @app.command()

@@ -58,7 +58,8 @@ def overrides(settings: list[str] | None, method: str | None) -> Overrides:
         UsageError: one is not of that form.
     """
     result: Overrides = {}
-    for setting in [*(settings or []), *([f"near_duplicates.method={method}"] if method else [])]:
+    methods = [f"{check}.method={method}" for check in ("near_duplicates", "near_queries")] if method else []
+    for setting in [*(settings or []), *methods]:
         path, equals, value = setting.partition("=")
         check, dot, key = path.strip().partition(".")
         if not (equals and dot and check and key):

@@ -13,13 +13,19 @@ from studio.export.project import export_project
 from studio.export.verify import verify_export
 from studio.files import scratch_directory
 from studio.models.tokenizer import load_tokenizer
+from studio.project.project import Project
 from studio.project.rules import apply_auto
 from studio.project.user import new_project_settings
 from studio.prompts.preview import preview_rows
 from studio.sample import model_location, sample_data
-from studio.selftest.measure import Share, measure, measured_report
+from studio.selftest.clusters import Mean
+from studio.selftest.measure import Measured, Share, flags_of, measure, measured_report
+from studio.selftest.own_rows import plant_in_project
 from studio.selftest.planting import plant
 from studio.selftest.sample import PER_KIND, clean_rows
+
+_OWN_PER_KIND = 50
+"""Planted rows a kind in a project's own rows."""
 
 
 def demo(root: Path | None, out: Path | None, as_json: bool) -> None:
@@ -70,32 +76,58 @@ def demo(root: Path | None, out: Path | None, as_json: bool) -> None:
         say("keep it to look around: harrier-studio demo --project DIR")
 
 
-def selftest(seed: int, as_json: bool) -> None:
+def selftest(root: Path | None, seed: int, per_kind: int | None, limit: int, as_json: bool) -> None:
     """`selftest`."""
-    clean_ones, alternates = clean_rows(sample_data())
-    rows, key = plant(clean_ones, alternates, seed, PER_KIND)
     with progress_bar() as progress:
-        measured = measure(rows, key, progress)
+        if root:
+            project = Project.open(root)
+            rows, key, natural = plant_in_project(project, seed, per_kind or _OWN_PER_KIND, limit, progress)
+            measured = measure(rows, key, project.settings, natural, progress)
+        else:
+            clean, alternates = clean_rows(sample_data())
+            rows, key = plant(clean, alternates, seed, per_kind or PER_KIND)
+            measured = measure(rows, key, natural=flags_of(clean, progress), progress=progress)
     if as_json:
         emit_json({"seed": seed, **measured_report(measured)})
         return
     emit(f"{measured.rows:,} rows, {len(key):,} lines in the answer key, seed {seed}")
     emit()
+    _emit_measured(measured)
+    say("shares with their 95 % Wilson intervals, means over rows with their 95 % bootstrap intervals")
+
+
+def _emit_measured(measured: Measured) -> None:
     emit_table(
-        ("kind of fault", "truth", "planted", "auto", "auto or review"),
-        [(kind.kind, kind.truth.value, kind.planted, _share(kind.auto), _share(kind.found)) for kind in measured.kinds],
+        ("kind of fault", "truth", "detector", "planted", "auto", "found"),
+        [
+            (kind.kind, kind.truth.value, kind.by, kind.planted, _share(kind.auto), _share(kind.found))
+            for kind in measured.kinds
+        ],
     )
     emit()
     emit_table(
-        ("detector", "precision of auto", "precision of auto + review", "recall"),
+        ("detector", "precision of auto", "precision of all found", "recall"),
         [
             (item.detector, _share(item.precision), _share(item.precision_review), _share(item.recall))
             for item in measured.detectors
         ],
     )
     emit()
+    emit_table(
+        ("clusters of the auto band", "B-cubed precision", "B-cubed recall", "rows"),
+        [
+            (name, _mean(found.precision), _mean(found.recall), found.precision.rows)
+            for name, found in (("passages", measured.passages), ("queries", measured.queries))
+            if found
+        ],
+    )
+    emit()
     emit(f"rows changed by a rule that should not have been: {_share(measured.false_removals)}")
-    say("shares with their 95 % Wilson intervals")
+
+
+def _mean(mean: Mean) -> str:
+    low, high = mean.interval
+    return f"{mean.value:.3f} [{low:.2f}, {high:.2f}]"
 
 
 def _share(share: Share) -> str:

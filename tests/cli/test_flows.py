@@ -10,6 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from studio.checks.base import all_checks
+from studio.sample import sample_data
+from studio.selftest.sample import clean_rows
 from tests.checks.test_near_duplicates import LONG
 from tests.cli.conftest import COMMAND, environment, run
 
@@ -33,7 +36,7 @@ def test_the_main_job_step_by_step(pairs_file: Callable[..., Path], tmp_path: Pa
     assert (imported["pairs"], imported["rejected"]) == (5, 0)
     assert data(run("info", "--project", project, "--json"))["shape"] == "pairs"
     checks = {part["check"]: part for part in data(run("check", "--project", project, "--json"))}
-    assert set(checks) == {"exact_duplicates", "near_duplicates", "prompt_lint"}
+    assert set(checks) == set(all_checks())
     assert {"kind": "edge", "what": "pair", "band": "auto", "count": 1} in checks["exact_duplicates"]["found"]
     assert not any(part["cached"] for part in checks.values())
     assert all(part["cached"] for part in data(run("check", "--project", project, "--json")))
@@ -245,3 +248,58 @@ def test_a_prompt_preset_goes_from_import_to_the_card(pairs_file: Callable[..., 
     assert data(run("decide", "--drop", "2", "--project", tmp_path / "project", "--json"))["kept"] == len(PAIRS) - 1
     refused = run("clean", pairs_file(PAIRS), "--out", out, "--prompt", "portugese_qa")
     assert (refused.returncode, "portuguese_qa" in refused.stderr) == (3, True)
+
+
+def test_a_split_is_made_checked_and_exported(tmp_path: Path) -> None:
+    project, out = tmp_path / "project", tmp_path / "out"
+    rows = [(f"Pergunta número {i} sobre o assunto {i * 7}?", f"Resposta {i * 13} do caso {i}.") for i in range(60)]
+    source = tmp_path / "pairs.parquet"
+    pl.DataFrame(rows, schema={"query": pl.String, "positive": pl.String}, orient="row").write_parquet(source)
+    data(run("import", source, "--project", project, "--json"))
+    data(run("check", "--project", project, "--json"))
+    made = data(run("split", "--project", project, "--test", "0.2", "--seed", "4", "--json"))
+    assert {part["split"]: part["rows"] for part in made["splits"]} == {"train": 48, "test": 12}
+    found = {part["check"]: part for part in data(run("check", "leakage", "--project", project, "--json"))}
+    assert found["leakage"]["stats"]["protected_rows"] == 12
+    files = data(run("export", "--project", project, "--out", out, "--json"))["manifest"]["files"]
+    assert (files["data/train.parquet"]["rows"], files["data/test.parquet"]["rows"]) == (48, 12)
+    assert run("verify", out, "--project", project).returncode == 0
+
+
+def test_texts_are_rewritten_after_a_look_and_only_when_asked(pairs_file: Callable[..., Path], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    data(run("import", pairs_file([("De quem?", "De ana@exemplo.org.")]), "--project", project, "--json"))
+    looked = run("rewrite", "pii", "--project", project)
+    assert "+ De [EMAIL]." in looked.stdout
+    assert "1 rows would be edited" in looked.stdout
+    assert data(run("info", "--project", project, "--json"))["decisions"][0]["status"] == "kept"
+    assert data(run("rewrite", "pii", "--project", project, "--apply", "--json"))["rows"] == 1
+    assert data(run("info", "--project", project, "--json"))["decisions"][0]["reason"] == "rewrite_pii"
+    assert run("rewrite", "pii", "--kind", "rg", "--project", project).returncode == 2
+    assert run("rewrite", "boilerplate", "--project", project).returncode == 3
+
+
+def test_a_row_is_explained_in_words_and_as_json(pairs_file: Callable[..., Path], tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    data(run("import", pairs_file(PAIRS), "--project", project, "--json"))
+    data(run("check", "--project", project, "--json"))
+    words = run("check", "--explain", "2", "--project", project)
+    assert words.returncode == 0
+    assert "by the auto band: " in words.stdout
+    assert "duplicate_pair" in words.stdout
+    assert data(run("check", "--explain", "2", "--project", project, "--json"))["number"] == 2
+    assert run("check", "--explain", "99", "--project", project).returncode == 2
+    assert "\x1b" not in run("check", "--explain", "5", "--project", project).stdout
+
+
+def test_the_selftest_runs_on_own_rows(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    clean = pl.DataFrame([(row.query, row.passage) for row in clean_rows(sample_data())[0]], orient="row")
+    source = tmp_path / "clean.parquet"
+    clean.rename({"column_0": "query", "column_1": "passage"}).write_parquet(source)
+    data(run("import", source, "--project", project, "--json"))
+    measured = data(run("selftest", "--project", project, "--per-kind", "3", "--seed", "7", "--json"))
+    detectors = {part["detector"]: part for part in measured["detectors"]}
+    assert detectors["near_duplicates"]["precision"]["value"] == 1
+    assert measured["false_removals"]["hits"] == 0
+    assert not (project / ".studio" / "evidence").exists()
