@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from studio.selftest.planting import Row
+from studio.selftest.rows import Row
 
-PER_KIND = 12
+PER_KIND = 8
 """Planted rows a kind of fault, in the sample and in the selftest."""
 
 _FIELDS = ("bank", "city_hall", "clinic", "library", "university", "utility")

@@ -22,6 +22,7 @@ _CLOSINGS = (
     "Atualizado pela equipe de conteúdo do portal.",
 )
 _NAMES = ("Alvorada", "Bonfim", "Cachoeirinha", "Diamantina", "Esperança", "Floresta", "Guarani", "Horizonte")
+_AT = ("aos sábados", "para menores", "pelo telefone", "no exterior", "para estrangeiros")
 _AFFIRMED = re.compile(r"(?<!não) (é|são|pode|podem|precisa|precisam|deve|devem|aceita|há|vale|inclui|funciona) ")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 
@@ -132,6 +133,43 @@ def _negation(text: str, rng: random.Random) -> str | None:
     return f"{text[: match.start()]} não{text[match.start() :]}"
 
 
+def _window(text: str, rng: random.Random) -> str | None:
+    """The end of the text, and a page's usual end after it: a window that slid on."""
+    words = text.split(" ")
+    if len(words) < 48:
+        return None
+    return " ".join((*words[-34:], *_CLOSINGS[:2], rng.choice(_OPENINGS)))
+
+
+def _query_function_word(text: str, rng: random.Random) -> str | None:
+    """Add or drop an article or preposition that changes nothing."""
+    words = text.split(" ")
+    small = [i for i, word in enumerate(words) if i and word in ("o", "a", "os", "as", "do", "da")]
+    if small:
+        at = rng.choice(small)
+        return " ".join(words[:at] + words[at + 1 :])
+    return None
+
+
+def _query_place(text: str, rng: random.Random) -> str:
+    return f"{text.rstrip('?')} {rng.choice(_AT)}?"
+
+
+def _query_without(text: str, rng: random.Random) -> str | None:
+    found = list(_AFFIRMED.finditer(text)) or list(re.finditer(r"\b(?:com|posso|precisa|tem|pode) ", text))
+    if not found:
+        return None
+    match = rng.choice(found)
+    if match.group() == "com ":
+        return f"{text[: match.start()]}sem {text[match.end() :]}"
+    return f"{text[: match.start()]} não {text[match.start() :].strip()}".replace("  ", " ")
+
+
+def _query_number(text: str, rng: random.Random) -> str:
+    """Another year or law: where the query names none, one is named in neither's favour."""
+    return _number(text, rng) or f"{text.rstrip('?')} em {rng.randrange(2015, 2026)}?"
+
+
 SAME_PAIR: Mapping[str, Variation] = {
     "exact": lambda text, rng: text,
     "spacing": _spacing,
@@ -152,8 +190,14 @@ SAME_PASSAGE: Mapping[str, Variation] = {
 }
 """Applied to the passage: it says the same, nearly word for word."""
 
-CONTAINED: Mapping[str, Variation] = {"chunk": _chunk}
-"""Applied to the passage: a part of it."""
+SAME_QUERY: Mapping[str, Variation] = {
+    "query_typo": typos(1),
+    "query_function_word": _query_function_word,
+}
+"""Applied to the query: it asks the same, nearly word for word."""
+
+CONTAINED: Mapping[str, Variation] = {"chunk": _chunk, "window": _window}
+"""Applied to the passage: a part of it, or its end and more."""
 
 OTHER_PASSAGE: Mapping[str, Variation] = {
     "number": _number,
@@ -162,3 +206,11 @@ OTHER_PASSAGE: Mapping[str, Variation] = {
     "negation": _negation,
 }
 """Applied to the passage: nearly the same words, another answer. Never a duplicate."""
+
+OTHER_QUERY: Mapping[str, Variation] = {
+    "query_number": _query_number,
+    "query_name": lambda text, rng: _name(text, rng) or f"{text.rstrip('?')} em {rng.choice(_NAMES)}?",
+    "query_negation": _query_without,
+    "query_place": _query_place,
+}
+"""Applied to the query: nearly the same words, another question."""
