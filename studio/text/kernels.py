@@ -33,6 +33,8 @@ def fast(characters: int, progress: Progress = silent) -> ModuleType | None:
     choice = os.environ.get("HARRIER_KERNELS", "")
     if choice == "plain" or find_spec("numba") is None:
         return None
+    if _LOADED:
+        return _LOADED[0]
     limit = WORTH_LOADING if _marker().exists() else WORTH_COMPILING
     return _loaded(progress) if choice == "compiled" or characters >= limit else None
 
@@ -55,8 +57,6 @@ _LOADED: list[ModuleType] = []
 
 def _loaded(progress: Progress) -> ModuleType:
     """Import the kernels, compiling them first where no earlier run left them."""
-    if _LOADED:
-        return _LOADED[0]
     # numba reads the variable when it is imported, which is now.
     os.environ.setdefault("NUMBA_CACHE_DIR", str(_folder()))
     from studio.text import fast

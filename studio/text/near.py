@@ -17,7 +17,7 @@ from studio.text.ragged import I64, U64, Ragged, offsets_of, row_hash, spans
 from studio.text.shingles import PlainTexts, Spec, Texts
 
 _TWINS = 8
-_BYTES_A_VALUE = 12
+_BYTES_A_VALUE = 20
 Method = Literal["minhash", "exact"]
 
 
