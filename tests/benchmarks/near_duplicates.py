@@ -4,12 +4,13 @@
     python tests/benchmarks/near_duplicates.py --generate 1000000 --seed 1 [--only studio,rensa]
     ... --peers-python /path/to/python   where the other tools are installed, if not here
 
-Every tool gets the same texts (lower-cased words, single spaces; no two the same set of shingles), three-word shingles
-and the same number of permutations. Seconds run from texts in memory to pairs or flags. All tools are imported before
-the clock starts, the studio's compiled kernels too where the column is worth them (about a second; compiling them, once
-a machine, some 15 s). Peak MB is all of the tool's process (of the largest one, if it forks). Truth is the studio's
-exact join. A tool that only flags texts to drop is judged by its flags: precision is how many of them have a true neighbour,
-recall how many of the texts with an earlier true neighbour were flagged. Run by hand; it is no test.
+Every tool gets the same texts (lower-cased words, single spaces; no two the same set of shingles), three-word
+shingles and the same number of permutations. Seconds run from texts in memory to pairs or flags. All tools are
+imported before the clock starts, the studio's compiled kernels too where the column is worth them (about a second;
+compiling them, once a machine, some 15 s). Peak MB is all of the tool's process (of the largest one, if it forks).
+Truth is the studio's exact join. A tool that only flags texts to drop is judged by its flags: precision is how many
+of them have a true neighbour, recall how many of the texts with an earlier true neighbour were flagged. Run by hand;
+it is no test.
 """
 
 from __future__ import annotations
