@@ -10,7 +10,7 @@ from studio.project.explaining import explain as explain_row
 from studio.project.project import Project
 
 _TEXT = 300
-_CELL = 60
+_CELL = 44
 _EDGES = 30
 
 
@@ -44,7 +44,7 @@ def explain(root: Path, name: str, as_json: bool) -> None:
     if known["edges"]:
         emit()
         emit_table(
-            ("edge of", "role", "band", "held by", "score", "row", "its text"),
+            ("edge of", "role", "band", "held by", "score", "row", "only here ≠ only there", "its text"),
             [_edge_line(edge) for edge in known["edges"][:_EDGES]],
         )
         if len(known["edges"]) > _EDGES:
@@ -95,7 +95,19 @@ def _edge_line(edge: dict[str, Any]) -> tuple[Any, ...]:
         held = f"{details['kind']}, {details['case']}"
     if "axis" in details:
         held = f"{details['axis']}, {details['kind']}"
-    return edge["check"], edge["role"], edge["band"], held, edge["score"], other["number"], _cut(text, _CELL)
+    return (
+        *(edge["check"], edge["role"], edge["band"], held, edge["score"], other["number"]),
+        _differs(details, edge["side"]),
+        _cut(text, _CELL),
+    )
+
+
+def _differs(details: dict[str, Any], side: str) -> str:
+    """The words that only this row has, and those that only the other one has, where the guard compared them."""
+    if "only_a" not in details:
+        return ""
+    here, there = (" ".join(details[f"only_{name}"]) for name in (side, "b" if side == "a" else "a"))
+    return f"{_cut(here, _CELL // 2) or '-'} ≠ {_cut(there, _CELL // 2) or '-'}"
 
 
 def _words(evidence: dict[str, Any]) -> str:
