@@ -130,7 +130,7 @@ def _judged(edges: pl.DataFrame, pairs: pl.DataFrame, texts: pl.DataFrame) -> pl
         role=pl.lit(Role.PASSAGE.value),
         score=pl.col("containment"),
         band=pl.when("one_query").then(pl.lit(Band.IGNORE.value)).otherwise(pl.lit(Band.REVIEW.value)),
-        rejected_by=pl.when("one_query").then(pl.lit("both_positive")),
+        rejected_by=pl.when("one_query").then(pl.lit("several_positives")),
         evidence=pl.format(
             '{}"kind": "{}", "case": "{}", "words": [{}, {}]{}',
             pl.lit("{"),

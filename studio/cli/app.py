@@ -319,7 +319,10 @@ def selftest(
     ] = None,
     seed: Annotated[int, typer.Option(help="Which faults are planted where.")] = 1,
     per_kind: Annotated[
-        Optional[int], typer.Option(min=1, help="Planted rows a kind of fault (sample: 10, own rows: 50).")
+        Optional[int],
+        typer.Option(
+            min=1, help="Planted rows a kind of fault (sample: 7, own rows: 50; half as many faults of single rows)."
+        ),
     ] = None,
     rows: Annotated[int, typer.Option(min=50, help="Own rows at most, drawn by the seed.")] = 20_000,
     as_json: AsJson = False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from studio.cli.output import emit, emit_json, emit_table, progress_bar, say
+from studio.cli.reports import say_other_settings
 from studio.errors import UsageError
 from studio.project.project import Project
 from studio.project.rewriting import Rewrite, Rewritten, apply_rewrite, plan_rewrite, rows_by_column
@@ -19,6 +20,7 @@ def split(root: Path, test: float | None, validation: float | None, seed: int, s
     """`split`."""
     shares = {name: share for name, share in (("test", test), ("validation", validation)) if share}
     project = Project.open(root)
+    say_other_settings(project)
     with progress_bar() as progress, project.locked():
         result = split_project(project, shares, seed, strict=strict, progress=progress)
     counts = result.counts()

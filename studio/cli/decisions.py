@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.output import emit, emit_json, emit_table, say
+from studio.cli.reports import say_other_settings
 from studio.errors import InputError, ProjectError, UsageError
 from studio.project.ledger import Action, Decision, Target, in_force
 from studio.project.project import Project
@@ -58,6 +59,7 @@ def _act(
     project: Project, auto: bool, source: Path | None, keep: list[str], drop: list[str], reason: str | None, undo: bool
 ) -> list[str]:
     if auto:
+        say_other_settings(project)
         if not project.evidence.names():
             raise ProjectError(
                 "There is no evidence to decide on.", where=str(project.root), remedy="run `harrier-studio check` first"
@@ -214,6 +216,10 @@ def _check_edit(value: str | None, where: str) -> None:
     for name, text in fields.items() if isinstance(fields, dict) else [("", None)]:
         if name not in kinds or not isinstance(text, kinds[name]):
             raise InputError("`edit` can change query, positive (texts) and negatives (a list).", where=where)
+        if isinstance(text, str) and not text.strip():
+            raise InputError(
+                f"`edit` would leave an empty {name}.", where=where, remedy="drop the row, or give it a text"
+            )
 
 
 def _typed(value: Any, kind: type, name: str, where: str) -> Any:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from studio.checks.base import counts_by_band
+from studio.checks.base import configured, counts_by_band
 from studio.cli.output import emit, emit_table, say
 from studio.export.verify import VerifyReport
 from studio.pairs.read import Imported
@@ -83,6 +83,14 @@ def emit_evidence(found: Sequence[StoredEvidence]) -> None:
     for stored in found:
         for note in stored.evidence.notes:
             say(f"{stored.check}: {note}")
+
+
+def say_other_settings(project: Project) -> None:
+    """Say which evidence was made with other settings than the project's, as `check --set` does."""
+    for item in configured(project.settings):
+        stored = project.evidence.load(item.name)
+        if stored and any(stored.config.get(name) != value for name, value in item.depends_on().items()):
+            say(f"{item.name}: its evidence was made with other settings than studio.toml's; `check` makes it anew")
 
 
 def emit_report(found: Sequence[StoredEvidence], curated: Curated) -> None:

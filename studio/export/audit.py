@@ -16,6 +16,7 @@ from studio.files import sha256_of
 from studio.project.curate import Curated
 from studio.project.evidence import EDGES_SCHEMA, FLAGS_SCHEMA, StoredEvidence
 from studio.project.settings import ProjectSettings
+from studio.text.pii import may_hold, redacted
 
 TOOL = "harrier-studio"
 MANIFEST = "manifest.json"
@@ -47,11 +48,23 @@ def write_sidecar(kept: pl.DataFrame, files: list[DataFile], path: Path) -> None
     ).write_parquet(path)  # fmt: skip
 
 
-def write_evidence(found: list[StoredEvidence], out: Path) -> None:
-    """Write edges.parquet and flags.parquet of all checks, rejected candidates too."""
+def write_evidence(found: list[StoredEvidence], out: Path, *, redact: bool = False) -> None:
+    """Write edges.parquet and flags.parquet of all checks, rejected candidates too.
+
+    Args:
+        redact: put [CPF], [EMAIL], … in the place of personal data that evidence quotes.
+    """
     for name, schema in (("edges", EDGES_SCHEMA), ("flags", FLAGS_SCHEMA)):
         parts = [getattr(stored.evidence, name) for stored in found]
-        pl.concat([pl.DataFrame(schema=schema), *parts]).write_parquet(out / f"{name}.parquet")
+        table = pl.concat([pl.DataFrame(schema=schema), *parts])
+        (_redacted(table) if redact else table).write_parquet(out / f"{name}.parquet")
+
+
+def _redacted(table: pl.DataFrame) -> pl.DataFrame:
+    numbered = table.with_row_index("line")
+    quoting = numbered.filter(may_hold(pl.col("evidence")))
+    texts = pl.Series([redacted(text) for text in quoting["evidence"]], dtype=pl.String)
+    return table.with_columns(evidence=table["evidence"].scatter(quoting["line"], texts))
 
 
 def manifest(

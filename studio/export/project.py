@@ -16,8 +16,9 @@ from studio.export.subsets import Subset, subsets_of
 from studio.files import atomic_directory
 from studio.progress import Progress, silent
 from studio.project.curate import Curated
-from studio.project.ledger import to_lines
+from studio.project.ledger import in_force, to_lines
 from studio.project.project import Project
+from studio.project.rewriting import Rewrite
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ def export_project(project: Project, out: Path, fmt: Format, *, progress: Progre
     with atomic_directory(out) as beside:
         subsets, files, notes = write_curated(curated, fmt, beside)
         step()
-        write_evidence(found, beside)
+        # Where personal data was taken out of the texts, evidence must not bring it along.
+        reasons = {decision.reason for decision in in_force(log)}
+        write_evidence(found, beside, redact=f"rewrite_{Rewrite.PII}" in reasons)
         step()
         _write_lines(beside / "decisions.jsonl", to_lines(log, targets))
         step()

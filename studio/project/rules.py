@@ -17,7 +17,7 @@ import polars as pl
 from studio.project.evidence import Band, Role, StoredEvidence
 from studio.project.groups import components
 from studio.project.ledger import Action, Decision, Ledger, Target, in_force
-from studio.project.project import Project
+from studio.project.project import SPLIT_ACTOR, Project
 from studio.project.settings import CurationSettings
 from studio.text.equal import equal_at
 from studio.text.normalise import Level
@@ -72,7 +72,9 @@ def apply_auto(project: Project) -> Applied:
 def proposed(project: Project) -> list[Step]:
     """What the auto band of the project's evidence comes to, beside what persons decided; nothing is written."""
     by_person = _by_person(project.ledger.log(), project.ledger)
-    return propose(project.assigned(), _evidence(project), by_person, project.settings.curation)
+    # A split that was made here joins no two sides, so its rows need no protection from what stands on their own.
+    rows = project.assigned(without=SPLIT_ACTOR)
+    return propose(rows, _evidence(project), by_person, project.settings.curation)
 
 
 def _evidence(project: Project) -> list[StoredEvidence]:
@@ -128,6 +130,7 @@ class _Rows:
 
     table: pl.DataFrame
     index: dict[str, int]
+    protected: np.ndarray
     fixed: np.ndarray
     withdrawn: np.ndarray
     rank: np.ndarray
@@ -156,6 +159,7 @@ class _Rows:
         return cls(
             table,
             {row_id: row for row, row_id in enumerate(table["row_id"])},
+            table["protected"].to_numpy(),
             (table["settled"] | table["withdrawn"] | table["protected"]).to_numpy(),
             table["withdrawn"].to_numpy(),
             rank,
@@ -274,6 +278,8 @@ def _repoint_steps(rows: _Rows, passages: _Keepers) -> list[Step]:
     exact, near = [], []
     for row in np.flatnonzero(passages.keeper != np.arange(len(ids))):
         keeper = int(passages.keeper[row])
+        if rows.protected[keeper] and not rows.protected[row]:
+            continue  # It would bring a passage of the test split into training.
         basis = passages.basis.get(int(row))
         if basis:
             near.append(Target(ids[row], ids[keeper], float(passages.score[row]), evidence=basis))

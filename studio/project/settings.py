@@ -120,6 +120,8 @@ def validated(data: dict[str, Any], model: type[M], where: str) -> M:
             near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
             why = "there is no such setting"
             remedy = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}"
+        if not key:
+            raise ConfigError("These settings contradict each other.", where=where, why=why, remedy=remedy) from error
         raise ConfigError(f"The setting `{key}` cannot be used.", where=where, why=why, remedy=remedy) from error
 
 

@@ -102,6 +102,7 @@ _ALSO_RIGHT = frozenset(
         ("boilerplate_prefix", BOILERPLATE, BOILERPLATE),
         ("boilerplate_suffix", BOILERPLATE, BOILERPLATE),
         ("window", BOILERPLATE, BOILERPLATE),
+        ("passage_has_query_prompt", BOILERPLATE, BOILERPLATE),
         ("other_language", "templates", "passage_template"),
     }
 )

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 
+from bm25s.stopwords import STOPWORDS_PORTUGUESE
+
 Variation = Callable[[str, random.Random], str | None]
 """Changes a text, or returns None where the text offers nothing to change."""
 
@@ -125,6 +127,27 @@ def _name(text: str, rng: random.Random) -> str | None:
     return text.replace(name, rng.choice(_NAMES))
 
 
+def _exchanged(text: str, rng: random.Random) -> str | None:
+    """Two different numbers change places; each stands before another word than the other."""
+    found = list(re.finditer(r"\b\d+\b(?= (\w+))", text))
+    pairs = [(a, b) for i, a in enumerate(found) for b in found[i + 1 :] if a.group() != b.group() and a[1] != b[1]]
+    if not pairs:
+        return None
+    a, b = rng.choice(pairs)
+    return f"{text[: a.start()]}{b.group()}{text[a.end() : b.start()]}{a.group()}{text[b.end() :]}"
+
+
+def _word_from_elsewhere(text: str, rng: random.Random) -> str | None:
+    """A word gives way to another one that the text has somewhere else."""
+    found = list(re.finditer(r"\b[a-zà-ú]{6,}\b", text))
+    found = [match for match in found if match.group() not in STOPWORDS_PORTUGUESE]
+    apart = [(a, b) for a in found for b in found if a.group()[:3] != b.group()[:3]]
+    if not apart:
+        return None
+    a, b = rng.choice(apart)
+    return f"{text[: a.start()]}{b.group()}{text[a.end() :]}"
+
+
 def _negation(text: str, rng: random.Random) -> str | None:
     found = list(_AFFIRMED.finditer(text))
     if not found:
@@ -200,6 +223,8 @@ CONTAINED: Mapping[str, Variation] = {"chunk": _chunk, "window": _window}
 """Applied to the passage: a part of it, or its end and more."""
 
 OTHER_PASSAGE: Mapping[str, Variation] = {
+    "numbers_exchanged": _exchanged,
+    "word_from_elsewhere": _word_from_elsewhere,
     "number": _number,
     "year": _year,
     "name": _name,

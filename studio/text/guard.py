@@ -105,13 +105,14 @@ def compare(a: str, b: str, known: Container[str] = (), *, strict: bool = False)
     respelled = ({_unaccented(word) for word in only_a} & {_unaccented(word) for word in only_b}) - _ACCENTS_MATTER
     names = _names(a) | _names(b)
     left_a, left_b = _without_typos(
-        _content(only_a, folded_b, _names(a), light, respelled),
-        _content(only_b, folded_a, _names(b), light, respelled),
-        names,
-        known,
+        _content(only_a, _names(a), light, respelled), _content(only_b, _names(b), light, respelled), names, known
     )
+    # A word that the other text has as well, only less often, is nothing new; but where both have such words, one
+    # stands in another's place.
+    more_a = any(word in names or word not in folded_b for word in left_a)
+    more_b = any(word in names or word not in folded_a for word in left_b)
     difference = None
-    if _numbers(only_a) != _numbers(only_b):
+    if _numbers(only_a) != _numbers(only_b) or _exchanged(a, b):
         difference = Difference.NUMBERS
     elif _polarity(only_a, folded_b) != _polarity(only_b, folded_a):
         difference = Difference.NEGATION
@@ -122,9 +123,7 @@ def compare(a: str, b: str, known: Container[str] = (), *, strict: bool = False)
         difference = Difference.MARKS
     elif strict and _turned(a, b):
         difference = Difference.ORDER
-    return Residue(
-        difference, tuple(sorted(only_a))[:_SHOWN], tuple(sorted(only_b))[:_SHOWN], bool(left_a), bool(left_b)
-    )
+    return Residue(difference, tuple(sorted(only_a))[:_SHOWN], tuple(sorted(only_b))[:_SHOWN], more_a, more_b)
 
 
 def _composed(text: str) -> str:
@@ -168,20 +167,30 @@ def _polarity(words: Counter[str], other: Counter[str]) -> set[str]:
     return found
 
 
-def _content(
-    words: Counter[str], other: Counter[str], names: frozenset[str], light: frozenset[str], respelled: set[str]
-) -> set[str]:
-    """Words that are not `light` and that the other text does not have at all, and names that it has less often.
-
-    How often any other word stands there makes no difference, nor do accents (`respelled`).
-    """
+def _content(words: Counter[str], names: frozenset[str], light: frozenset[str], respelled: set[str]) -> set[str]:
+    """Names, and words that are not `light`; not numbers, nor what differs in accents alone (`respelled`)."""
     return {
         word
         for word in words
-        if (word in names or (word not in other and word not in light))
-        and not _DIGIT.search(word)
-        and _unaccented(word) not in respelled
+        if (word in names or word not in light) and not _DIGIT.search(word) and _unaccented(word) not in respelled
     }
+
+
+def _exchanged(a: str, b: str) -> bool:
+    """Whether numbers changed places: two or more of them are followed by other words."""
+    after_a, after_b = _after_numbers(a), _after_numbers(b)
+    if after_a == after_b:
+        return False
+    moved_a, moved_b = after_a - after_b, after_b - after_a
+    numbers = {number for number, _ in moved_a} & {number for number, _ in moved_b}
+    return len(numbers) > 1
+
+
+@lru_cache(_REMEMBERED)
+def _after_numbers(text: str) -> Counter[tuple[str, str]]:
+    """Each number with the word after it."""
+    words = _WORD.findall(text.casefold())
+    return Counter((word, after) for word, after in zip(words, [*words[1:], ""], strict=True) if _DIGIT.search(word))
 
 
 def _turned(a: str, b: str) -> bool:

@@ -18,21 +18,32 @@ _SPACE = "[ \t\r\n\f\v\u00a0\u2000-\u200a\u2028\u202f\u3000]"
 _BOUNDARY = re.compile(rf"(?<=[.!?…]){_SPACE}+|\n{_SPACE}*\n{_SPACE}*|\n(?!{_LOWER})|{_MARK}")
 _SPACES = re.compile(f"{_SPACE}+")
 _EDGES = " \t\r\n.,;:!?…\"'()[]{}«»“”‘’-–—*•·|"
+_WRAPPED = 50
+"""A line of more characters that ends no sentence was wrapped: the next one goes on."""
+_LINE_ENDS = ".!?…:"
 _ROWS_A_BLOCK = 100_000
 Span = tuple[int, int]
 """Start and end of a segment, in characters."""
 
 
 def spans_of(text: str) -> list[Span]:
-    """Cut a text at paragraphs, after sentence marks, and at line ends, unless the next line just goes on."""
+    """Cut a text at paragraphs, after sentence marks, and at the ends of lines that were not just wrapped there."""
     spans, start = [], 0
     for boundary in _BOUNDARY.finditer(text):
+        if boundary.group() == "\n" and _is_wrapped(text, start, boundary.start()):
+            continue
         if boundary.start() > start:
             spans.append((start, boundary.start()))
         start = boundary.end()
     if start < len(text):
         spans.append((start, len(text)))
     return spans
+
+
+def _is_wrapped(text: str, start: int, at: int) -> bool:
+    """Whether the line that ends `at`, in the segment from `start` on, is long and ends no sentence."""
+    line = text[max(start, text.rfind("\n", start, at) + 1) : at]
+    return len(line) > _WRAPPED and line[-1] not in _LINE_ENDS
 
 
 def segment_key(segment: str) -> str:
@@ -73,6 +84,7 @@ def _keys(texts: pl.Series, first: int, min_words: int) -> pl.DataFrame:
         .str.replace_all(rf"([.!?…]){_SPACE}+", "${1}" + _MARK)
         .str.replace_all(rf"\n{_SPACE}*\n{_SPACE}*", _MARK)
     )
+    text = text.str.replace_all(rf"([^\n{_MARK}]{{{_WRAPPED},}}[^\n{_MARK}{_LINE_ENDS}])\n", "${1} ")
     text = text.str.replace_all(rf"\n({_LOWER})", " ${1}").str.replace_all("\n", _MARK, literal=True)
     frame = texts.alias("text").to_frame().with_row_index("row", offset=first)
     frame = frame.select("row", key=text.str.split(_MARK)).explode("key")

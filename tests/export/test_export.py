@@ -17,6 +17,7 @@ from studio.export.project import export_project
 from studio.export.verify import VerifyReport, verify_export
 from studio.project.ledger import Action, Target
 from studio.project.project import Project
+from studio.project.rewriting import Rewrite, apply_rewrite, plan_rewrite
 from studio.project.rules import apply_auto
 from tests.checks.test_near_duplicates import LONG
 
@@ -291,7 +292,7 @@ def test_a_full_disk_leaves_the_old_export_whole(
     export_project(project, out, Format.PARQUET)
     before = files(out)
 
-    def full(*arguments: object) -> None:
+    def full(*arguments: object, **options: object) -> None:
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(exporting, "write_evidence", full)
@@ -364,3 +365,17 @@ def test_the_card_says_the_exact_prompt_and_escapes_names(decided: Callable[...,
     assert json.dumps(project.settings.prompts.query) in card
     assert "\x1b" not in card
     assert card.count("\n---\n") == 1
+
+
+def test_evidence_quotes_no_personal_data_that_was_redacted(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    text = "O responsÃ¡vel atende pelo endereço ana.lima@exemplo.org todos os dias Ãºteis da semana inteira."
+    project = make_project([("De quem é?", text), ("Outra?", "Nada de mais aqui para ver, siga em frente.")])
+    run_checks(project, configured(project.settings))
+    apply_rewrite(project, Rewrite.PII, plan_rewrite(project, Rewrite.PII))
+    export_project(project, tmp_path / "out", Format.PARQUET)
+    for file in (tmp_path / "out").rglob("*"):
+        assert file.is_dir() or b"ana.lima@" not in file.read_bytes()
+        if file.suffix == ".parquet":
+            assert "ana.lima@" not in str(pl.read_parquet(file).to_dicts())

@@ -6,6 +6,7 @@ from studio.checks.base import configured, run_checks
 from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from studio.project.rules import apply_auto
+from studio.project.splitting import split_project
 from tests.checks.test_near_duplicates import LONG
 
 SHORTER = LONG.removesuffix(" com senha")
@@ -115,7 +116,7 @@ def test_a_negative_that_answers_is_taken_out_of_the_negatives(make_project: Cal
 
 def test_texts_with_equal_shingles_share_their_edges(make_project: Callable[..., Project]) -> None:
     one = "um dois tres quatro cinco seis sete oito nove dez onze doze um dois"
-    turned = "tres quatro cinco seis sete oito nove dez onze doze um dois tres"
+    turned = one.replace("tres quatro", "tres, quatro")
     longer = one + " treze"
     _, out = decided(make_project, [("a", one), ("b", turned), ("c", longer), ("d", longer)])
     assert out["r0"]["keeper_id"] == out["r1"]["keeper_id"] == "r2"
@@ -144,3 +145,26 @@ def test_a_passage_a_person_dropped_takes_no_queries_over(make_project: Callable
 def test_a_row_a_person_edited_stands_for_nobody(make_project: Callable[..., Project]) -> None:
     edit = Target("r0", value='{"query": "outra pergunta"}')
     assert after_person(make_project, [("a", "p"), ("a", "p")], Action.EDIT, edit) == ["edited", "kept"]
+
+
+def test_a_training_row_is_given_no_passage_of_a_test_row(make_project: Callable[..., Project]) -> None:
+    rows = [
+        {"query": "Onde emito?", "positive": LONG, "split": "test"},
+        {"query": "Quem atende?", "positive": SHORTER, "split": "train"},
+    ]
+    _, out = decided(make_project, rows)
+    assert (out["r1"]["positive"], out["r1"]["status"]) == (SHORTER, "kept")
+
+
+def test_a_split_made_here_brings_no_duplicate_back(make_project: Callable[..., Project]) -> None:
+    pairs = [
+        (f"Pergunta {i} sobre o caso {i * 7}?", f"Resposta {i * 13} do caso {i} com prazo {i}.") for i in range(40)
+    ]
+    project, before = decided(make_project, [*pairs, *pairs])
+    split_project(project, {"test": 0.5}, seed=1)
+    run_checks(project, configured(project.settings))
+    apply_auto(project)
+    after = {row["row_id"]: row["status"] for row in project.curated().rows.iter_rows(named=True)}
+    removed = {row_id for row_id, row in before.items() if row["status"] == "removed"}
+    assert removed
+    assert {row_id for row_id, status in after.items() if status == "removed"} == removed

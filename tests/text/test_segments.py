@@ -41,7 +41,9 @@ def test_spans_and_the_white_space_between_them_are_the_text(text: str) -> None:
     gaps = [text[stop:start] for stop, start in zip(edges[::2], edges[1::2], strict=True)]
     assert not "".join(gaps).strip()
     assert "".join(gap + text[slice(*span)] for gap, span in zip(gaps, [*spans, (len(text),) * 2], strict=True)) == text
-    assert not any(re.search(r"\n(?![a-zß-öø-ÿ])", text[slice(*span)]) for span in spans)
+    # A line end inside a segment is one where the text goes on: in lower case, or after a long line.
+    wrapped = r"(?<![^\n]{50}[^\n.!?…:])\n(?![a-zß-öø-ÿ])"
+    assert not any(re.search(wrapped, text[slice(*span)]) for span in spans)
 
 
 @pytest.mark.parametrize(
@@ -168,3 +170,11 @@ def test_hostile_texts_are_cut_in_good_time(text: str) -> None:
 def test_no_texts_share_nothing() -> None:
     shared, rows = shared_segments(pl.Series([], dtype=pl.String), 2, 1)
     assert (shared, rows.to_list()) == ({}, [])
+
+
+def test_a_long_line_that_ends_no_sentence_goes_on() -> None:
+    text = "Esta suíte de escritório é uma substituição aproximada para o\nOffice de outra empresa.\nMenu\nServiços"
+    assert [text[a:b] for a, b in spans_of(text)] == [text[:86], "Menu", "Serviços"]
+    column = pl.Series([f"{text}\n{i}" for i in range(3)])
+    keys, _ = shared_segments(column, 3, 1)
+    assert set(keys) == {" ".join(text[:85].lower().split()), "menu", "serviços"}
