@@ -12,6 +12,7 @@ from typing import Any
 from studio.cli.output import emit, emit_json, emit_table, say
 from studio.cli.reports import say_other_settings
 from studio.errors import InputError, ProjectError, UsageError
+from studio.project.explaining import find_row
 from studio.project.ledger import Action, Decision, Target, in_force
 from studio.project.project import Project
 from studio.project.rules import apply_auto
@@ -85,10 +86,10 @@ def _act(
 
 
 def _by_hand(project: Project, keep: list[str], drop: list[str], reason: str | None) -> list[str]:
-    rows = project.snapshot["row_id"].to_list()
+    row_ids = project.snapshot["row_id"]
     lines = []
     asked = [
-        (action, [_row_id(name, rows) for name in names])
+        (action, [row_ids[find_row(project, name)] for name in names])
         for action, names in ((Action.KEEP, keep), (Action.DROP, drop))
     ]
     for action, ids in asked:
@@ -98,18 +99,6 @@ def _by_hand(project: Project, keep: list[str], drop: list[str], reason: str | N
             )
             lines.append(f"{len(ids):,} rows: {action}")
     return lines
-
-
-def _row_id(name: str, rows: list[str]) -> str:
-    """A row by its row_id, or by its number from 1 as `preview` shows it."""
-    if name in rows:
-        return name
-    if name.isdecimal() and 1 <= int(name) <= len(rows):
-        return rows[int(name) - 1]
-    raise UsageError(
-        f"There is no row `{name}` in this project.",
-        remedy="give a row's number or its row_id; `preview` shows both",
-    )
 
 
 @dataclass(frozen=True)

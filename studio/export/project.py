@@ -48,7 +48,7 @@ def export_project(project: Project, out: Path, fmt: Format, *, progress: Progre
         raise ProjectError("No row is kept, so there is nothing to export.", where=str(project.root))
     log, targets = project.ledger.log(), project.ledger.targets()
     refuse_what_does_not_fit(curated, fmt)
-    found = [stored for stored in project.evidence.load_all() if stored.snapshot == project.settings.snapshot]
+    found = project.fresh_evidence()
     steps = iter(range(1, 6))
 
     def step() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from studio.errors import UsageError
+from studio.project.evidence import StoredEvidence
 from studio.project.ledger import in_force
 from studio.project.project import Project
 from studio.project.rules import proposed
@@ -45,7 +47,7 @@ def explain(project: Project, name: str) -> dict[str, Any]:
     row = project.snapshot.row(number, named=True)
     row_id = row["row_id"]
     curated = project.curated().rows.row(number, named=True)
-    fresh = [stored for stored in project.evidence.load_all() if stored.snapshot == project.settings.snapshot]
+    fresh = project.fresh_evidence()
     flags = [
         {"check": stored.check, **line, "evidence": json.loads(line["evidence"])}
         for stored in fresh
@@ -62,7 +64,7 @@ def explain(project: Project, name: str) -> dict[str, Any]:
         "would": _would(project, row_id),
         "protected": (curated["split"] or TRAIN) in project.settings.curation.protected_splits,
         "flags": flags,
-        "edges": _edges(project, row_id),
+        "edges": _edges(project, row_id, fresh),
     }
 
 
@@ -85,7 +87,7 @@ def _would(project: Project, row_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def _edges(project: Project, row_id: str) -> list[dict[str, Any]]:
+def _edges(project: Project, row_id: str, fresh: Sequence[StoredEvidence]) -> list[dict[str, Any]]:
     """Edges of the row, and those of the row that stands first for its text (checks compare distinct texts)."""
     numbers = {other: number for number, other in enumerate(project.snapshot["row_id"], 1)}
     row = project.snapshot.row(numbers[row_id] - 1, named=True)
@@ -94,9 +96,7 @@ def _edges(project: Project, row_id: str) -> list[dict[str, Any]]:
         "passage": project.snapshot.filter(pl.col("positive") == row["positive"])["row_id"][0],
     }
     found = []
-    for stored in project.evidence.load_all():
-        if stored.snapshot != project.settings.snapshot:
-            continue
+    for stored in fresh:
         for line in stored.evidence.edges.filter(
             pl.col("a_id").is_in([row_id, *first.values()]) | pl.col("b_id").is_in([row_id, *first.values()])
         ).iter_rows(named=True):

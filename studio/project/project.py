@@ -17,7 +17,7 @@ from studio.errors import ProjectError, UnavailableError
 from studio.files import atomic_file, write_text
 from studio.pairs.schema import SNAPSHOT_SCHEMA, UNREADABLE
 from studio.project.curate import Curated, resolve
-from studio.project.evidence import EvidenceStore
+from studio.project.evidence import EvidenceStore, StoredEvidence
 from studio.project.ledger import Action, Ledger
 from studio.project.settings import ProjectSettings, read_settings, write_settings
 
@@ -111,6 +111,10 @@ class Project:
                 remedy="restore the file, or import the sources again into a new directory",
             )
         return pairs
+
+    def fresh_evidence(self) -> list[StoredEvidence]:
+        """The stored evidence that is about these very rows, by name of check."""
+        return [stored for stored in self.evidence.load_all() if stored.snapshot == self.settings.snapshot]
 
     def curated(self) -> Curated:
         """Replay the ledger over the snapshot."""

@@ -48,7 +48,7 @@ def apply_auto(project: Project) -> Applied:
     Doing it twice changes nothing. The caller holds the project's lock.
     """
     mine = [decision for decision in project.ledger.active() if decision.actor == ACTOR]
-    evidence = _evidence(project)
+    evidence = project.fresh_evidence()
     steps = proposed(project)
     before = project.ledger.targets([decision.seq for decision in mine]).drop("seq")
     after = pl.DataFrame(
@@ -74,11 +74,7 @@ def proposed(project: Project) -> list[Step]:
     by_person = _by_person(project.ledger.log(), project.ledger)
     # A split that was made here joins no two sides, so its rows need no protection from what stands on their own.
     rows = project.assigned(without=SPLIT_ACTOR)
-    return propose(rows, _evidence(project), by_person, project.settings.curation)
-
-
-def _evidence(project: Project) -> list[StoredEvidence]:
-    return [item for item in project.evidence.load_all() if item.snapshot == project.settings.snapshot]
+    return propose(rows, project.fresh_evidence(), by_person, project.settings.curation)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ WORTH_LOADING = 8_000_000
 """Bytes of text from which loading kernels that are compiled already (about a second) saves time."""
 
 
-def fast(characters: int, progress: Progress = silent) -> ModuleType | None:
+def fast(size: int, progress: Progress = silent) -> ModuleType | None:
     """Return `studio.text.fast` if a column of so many bytes is worth compiled kernels, else None.
 
     The environment variable `HARRIER_KERNELS` may say `plain` or `compiled` for columns of every size.
@@ -36,7 +36,7 @@ def fast(characters: int, progress: Progress = silent) -> ModuleType | None:
     if _LOADED:
         return _LOADED[0]
     limit = WORTH_LOADING if _marker().exists() else WORTH_COMPILING
-    return _loaded(progress) if choice == "compiled" or characters >= limit else None
+    return _loaded(progress) if choice == "compiled" or size >= limit else None
 
 
 @cache
