@@ -62,7 +62,7 @@ def check_project(
 ) -> list[tuple[StoredEvidence, bool]]:
     """Run the named checks (all when none is named); return what each found and whether it was already stored."""
     checks = configured(project.settings, names, overrides)
-    with project.locked():
+    with project.locked("evidence"):
         return run_checks(project, checks, progress)
 
 

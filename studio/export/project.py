@@ -15,7 +15,7 @@ from studio.export.formats import DataFile, Format, write_data
 from studio.export.subsets import Subset, subsets_of
 from studio.files import atomic_directory
 from studio.progress import Progress, silent
-from studio.project.curate import Curated
+from studio.project.curate import Curated, resolve
 from studio.project.ledger import in_force, to_lines
 from studio.project.project import Project
 from studio.project.rewriting import Rewrite
@@ -43,10 +43,11 @@ def export_project(project: Project, out: Path, fmt: Format, *, progress: Progre
     # A link is followed: what it points to is replaced, not the link.
     out = out.resolve()
     refuse_foreign(out)
-    curated = project.curated()
+    # Read once: a person may go on deciding while this is written.
+    log, targets = project.ledger.log(), project.ledger.targets()
+    curated = resolve(project.snapshot, log, targets)
     if curated.kept.is_empty():
         raise ProjectError("No row is kept, so there is nothing to export.", where=str(project.root))
-    log, targets = project.ledger.log(), project.ledger.targets()
     refuse_what_does_not_fit(curated, fmt)
     found = project.fresh_evidence()
     steps = iter(range(1, 6))

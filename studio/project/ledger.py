@@ -60,7 +60,11 @@ class Action(StrEnum):
     MOVE = "move"
     """`value`: the split the row goes to."""
     TAG = "tag"
-    """`value`: a tag."""
+    """`value`: a tag the row gets; a row may have several."""
+    UNTAG = "untag"
+    """`value`: a tag the row loses."""
+    NOTE = "note"
+    """`value`: what a person wants remembered about the row; the latest stands."""
     UNDO = "undo"
     REDO = "redo"
 
@@ -133,8 +137,19 @@ class Ledger:
                 for action, reason, targets in steps
             ]
 
+    def append_step(self, steps: Iterable[tuple[Action, str, list[Target]]], *, actor: str = "person") -> list[int]:
+        """Append several decisions (action, reason, targets) of a person in one transaction; one undo takes all."""
+        with self._transaction() as connection:
+            first = 1 + (connection.execute("SELECT max(seq) FROM decisions").fetchone()[0] or 0)
+            basis = json.dumps({"step": first})
+            return [
+                self._insert(connection, action, actor, reason, basis, None, None, targets)
+                for action, reason, targets in steps
+                if targets
+            ]
+
     def undo(self, actor: str = "person") -> list[Decision]:
-        """Undo the latest decision still in force, and with a rule's all it decided in that go; return them, or []."""
+        """Undo the latest step still in force: a decision, or all that were made in one go; return them, or []."""
         with self._transaction() as connection:
             active = self._active(connection)
             taken = _one_step(active)
@@ -145,18 +160,7 @@ class Ledger:
     def redo(self, actor: str = "person") -> list[Decision]:
         """Bring back what the latest undo took away, unless something was decided since; return it, or []."""
         with self._transaction() as connection:
-            log = self._log(connection)
-            decisions = {decision.seq: decision for decision in log}
-            undone: list[int] = []
-            for decision in log:
-                if decision.action is Action.UNDO and decision.undo_of is not None:
-                    if decision.reason != _SUPERSEDED:
-                        undone.append(decision.undo_of)
-                elif decision.action is Action.REDO and decision.undo_of in undone:
-                    undone.remove(decision.undo_of)
-                elif decision.action is not Action.REDO:
-                    undone.clear()
-            back = sorted(_one_step([decisions[seq] for seq in undone]), key=lambda decision: decision.seq)
+            back = sorted(_one_step(_undone(self._log(connection))), key=lambda decision: decision.seq)
             for decision in back:
                 self._insert(connection, Action.REDO, actor, "redo", None, None, decision.seq, ())
             return back
@@ -170,6 +174,14 @@ class Ledger:
         """The decisions in force: written, and not undone (or undone and redone)."""
         with self._reading() as connection:
             return self._active(connection) if connection else []
+
+    def undo_steps(self) -> int:
+        """How many times `undo` would find something to undo."""
+        return _count_steps(self.active())
+
+    def redo_steps(self) -> int:
+        """How many times `redo` would find something to bring back."""
+        return _count_steps(_undone(self.log()))
 
     def targets(self, seqs: Iterable[int] | None = None) -> pl.DataFrame:
         """The rows of the decisions `seqs` (all when None), as `TARGETS_SCHEMA`, in the order they were written."""
@@ -283,16 +295,42 @@ def in_force(log: Iterable[Decision]) -> list[Decision]:
     return [decision for seq, decision in decisions.items() if state[seq]]
 
 
+def _undone(log: list[Decision]) -> list[Decision]:
+    """What `redo` can bring back, in the order it was undone: nothing once something else was decided."""
+    decisions = {decision.seq: decision for decision in log}
+    undone: list[int] = []
+    for decision in log:
+        if decision.action is Action.UNDO and decision.undo_of is not None:
+            if decision.reason != _SUPERSEDED:
+                undone.append(decision.undo_of)
+        elif decision.action is Action.REDO and decision.undo_of in undone:
+            undone.remove(decision.undo_of)
+        elif decision.action is not Action.REDO:
+            undone.clear()
+    return [decisions[seq] for seq in undone]
+
+
 def _one_step(decisions: list[Decision]) -> list[Decision]:
-    """The last of `decisions`, and before it those that the same rule made together with it."""
+    """The last of `decisions`, and before it those that were made together with it."""
     taken: list[Decision] = []
     for decision in reversed(decisions):
-        if taken and (decision.by_person or decision.actor != taken[0].actor):
+        if taken and not _together(decision, taken[0]):
             break
         taken.append(decision)
-        if decision.by_person:
-            break
     return taken[::-1]
+
+
+def _count_steps(decisions: list[Decision]) -> int:
+    return sum(at == 0 or not _together(decision, decisions[at - 1]) for at, decision in enumerate(decisions))
+
+
+def _together(one: Decision, other: Decision) -> bool:
+    """Whether two neighbours are one step: what one rule decided in a row, or what `append_step` wrote at once."""
+    if one.by_person != other.by_person:
+        return False
+    if not one.by_person:
+        return one.actor == other.actor
+    return one.evidence is not None and one.evidence == other.evidence and one.evidence.startswith('{"step"')
 
 
 def to_lines(log: Iterable[Decision], targets: pl.DataFrame) -> Iterator[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 from filelock import FileLock, Timeout
@@ -22,6 +23,8 @@ from studio.project.ledger import Action, Ledger
 from studio.project.settings import ProjectSettings, read_settings, write_settings
 
 SETTINGS_FILE = "studio.toml"
+Held = Literal["decisions", "evidence"]
+"""What `Project.locked` can hold."""
 SPLIT_ACTOR = "rule:split@1"
 """Who moves rows when a person asks for a split."""
 
@@ -141,13 +144,18 @@ class Project:
         rows = self.snapshot.join(latest, on="row_id", how="left", maintain_order="left")
         return rows.with_columns(split=pl.coalesce("moved", "split")).drop("moved")
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Hold this project for writing: `with project.locked(): …`.
+    def locked(self, what: Held = "decisions", wait: float = 0) -> AbstractContextManager[None]:
+        """Hold this project's decisions, or its evidence, for writing: `with project.locked(): …`.
+
+        A check may take minutes; deciding goes on meanwhile, so each has a lock of its own.
+
+        Args:
+            wait: seconds to wait for a process that holds it.
 
         Raises:
             UnavailableError: another process holds it; the error names that process.
         """
-        return _locked(self.root)
+        return _locked(self.root, what, wait)
 
 
 def snapshot_id(pairs: pl.DataFrame) -> str:
@@ -156,7 +164,7 @@ def snapshot_id(pairs: pl.DataFrame) -> str:
 
 
 @contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def _locked(root: Path, what: Held = "decisions", wait: float = 0) -> Iterator[None]:
     folder = root / ".studio"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -164,10 +172,11 @@ def _locked(root: Path) -> Iterator[None]:
         raise UnavailableError(
             "The project directory cannot be written.", where=str(root), why=error.strerror, remedy="choose another"
         ) from error
-    holder = folder / "lock.json"
-    lock = FileLock(folder / "lock")
+    name = "lock" if what == "decisions" else f"lock-{what}"
+    holder = folder / f"{name}.json"
+    lock = FileLock(folder / name)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait)
     except Timeout:
         raise UnavailableError(
             "Another process is writing to this project.",

@@ -23,6 +23,8 @@ from studio.text.equal import equal_at
 from studio.text.normalise import Level
 
 ACTOR = "rule:auto@1"
+_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE)
+"""What a person says about a row without deciding what becomes of it."""
 
 
 @dataclass(frozen=True)
@@ -349,7 +351,11 @@ def _negatives_removed(rows: _Rows, flags: pl.DataFrame, dropped: set[str]) -> l
 
 
 def _by_person(log: Sequence[Decision], ledger: Ledger) -> ByPerson:
-    actions = {decision.seq: decision.action for decision in in_force(log) if decision.by_person}
+    actions = {
+        decision.seq: decision.action
+        for decision in in_force(log)
+        if decision.by_person and decision.action not in _REMARKS
+    }
     settled: set[str] = set()
     dropped: set[str] = set()
     rewritten: set[str] = set()
