@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,7 +53,17 @@ class Curated:
         )
 
 
-def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame) -> Curated:
+Numbering = Callable[[str, pl.Series], pl.Series]
+"""Numbers the texts of a column (its name, its texts): equal numbers, and only these, are equal at L2."""
+
+
+def _numbered(column: str, texts: pl.Series) -> pl.Series:
+    return equal_at(texts, Level.SURFACE)
+
+
+def resolve(
+    snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame, numbered: Numbering = _numbered
+) -> Curated:
     """Replay the decisions in force over `snapshot`.
 
     A person's decision wins over a rule's; among equals the later wins. A row a person keeps is neither removed
@@ -64,6 +74,7 @@ def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFra
         snapshot: the imported rows, in order, as `SNAPSHOT_SCHEMA`.
         log: the whole ledger, or any part that is meant to count.
         targets: the ledger's targets, as `TARGETS_SCHEMA`.
+        numbered: how to tell which texts are equal; for who resolves the same snapshot again and again.
     """
     acts = _without_overruled(_without_lost_keepers(_acts(log, targets)))
     presence = _latest(acts, Action.KEEP, Action.DROP).filter(pl.col("action") == Action.DROP.value)
@@ -76,7 +87,7 @@ def resolve(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFra
     )
     outcome = _outcome(rows, presence, passages, splits)
     rows = rows.with_columns(*outcome)
-    return Curated(rows.drop("edit_id", "edit_reason").with_columns(_groups(rows, acts)))
+    return Curated(rows.drop("edit_id", "edit_reason").with_columns(_groups(rows, acts, numbered)))
 
 
 def _acts(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
@@ -245,12 +256,12 @@ def _outcome(
     return outcome.get_columns()
 
 
-def _groups(rows: pl.DataFrame, acts: pl.DataFrame) -> pl.Series:
+def _groups(rows: pl.DataFrame, acts: pl.DataFrame, numbered: Numbering) -> pl.Series:
     """Answer groups: rows joined by the same query, the same passage (both L2), or a GROUP decision.
 
     Returns one `group_id` a row: the row_id of the group's first row.
     """
     names = _lookup(rows, _latest(acts, Action.GROUP), "value")
-    texts = (equal_at(rows[column], Level.SURFACE) for column in ("query", "positive"))
+    texts = (numbered(column, rows[column]) for column in ("query", "positive"))
     links = [*map(joined_by, texts), joined_by(names)]
     return rows["row_id"].gather(first_of(components(rows.height, links))).alias("group_id")

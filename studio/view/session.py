@@ -1,0 +1,203 @@
+"""A project as an interface works on it: rows by position, what became of them, marks, and decisions with undo.
+
+Lives in the interface process and holds arrays, not rows. Everything slow is asked of the engine by whoever owns
+the session; `apply` takes its answer in.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from studio.errors import UnavailableError
+from studio.project.ledger import Action, Decision, Target
+from studio.project.project import Project
+from studio.project.rows import Row, RowFile
+from studio.view.bench import STATUSES
+from studio.view.states import TOUCHED_SCHEMA, Changed
+
+PERSON = "person"
+_PATIENCE = 60.0
+"""Seconds that a decision waits for another process that is deciding, such as a rule over a million rows."""
+KEPT, REMOVED, EDITED, MOVED = range(len(STATUSES))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One row as it stands now: the imported row, and its texts, split and status after the decisions in force."""
+
+    row: Row
+    query: str
+    positive: str
+    negatives: tuple[str, ...]
+    split: str | None
+    status: int
+    reason: str
+    keeper_id: str | None
+    by_person: bool
+    tags: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def number(self) -> int:
+        """The row's number, from 1."""
+        return self.row.position + 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decision to make: an action over rows, with a value for all of them or one a row."""
+
+    action: Action
+    positions: Sequence[int]
+    reason: str
+    value: str | None = None
+    keeper: int | None = None
+
+
+class Session:
+    """One open project.
+
+    `states` is what the engine said last; what was decided since is laid over it until the engine has caught up.
+    `decide`, `undo` and `redo` write to disk before they return: call them off the event loop.
+    """
+
+    def __init__(self, project: Project, rows: RowFile, *, read_only: bool = False) -> None:
+        self.project = project
+        self.rows = rows
+        self.read_only = read_only
+        self.marked: set[int] = set()
+        self.status = np.zeros(len(rows), np.uint8)
+        self.masks = np.zeros(len(rows), np.uint32)
+        self.kept = len(rows)
+        self.undo_steps = 0
+        self.redo_steps = 0
+        self.version = 0
+        """Changes whenever a row may look different."""
+        self._touched = pl.DataFrame(schema=TOUCHED_SCHEMA)
+        self._touched_at = np.empty(0, np.uint32)
+        self._ahead: dict[int, dict[str, Any]] = {}
+        self._seq = 0
+        self._writing = threading.Lock()
+
+    def shown(self, positions: Iterable[int]) -> list[Shown]:
+        """The rows at these positions as they stand now."""
+        return [self._shown(row) for row in self.rows.read(positions)]
+
+    def _shown(self, row: Row) -> Shown:
+        known = self._known(row.position)
+        if ahead := self._ahead.get(row.position):
+            known = {**known, **ahead}
+        return Shown(
+            row,
+            known.get("query", row.query),
+            known.get("positive", row.positive),
+            tuple(known.get("negatives", row.negatives)),
+            known.get("split", row.split),
+            int(self.status[row.position]),
+            known.get("reason") or "kept",
+            known.get("keeper_id"),
+            bool(known.get("by_person", False)),
+            tuple(known.get("tags") or ()),
+            tuple(known.get("notes") or ()),
+        )
+
+    def _known(self, position: int) -> dict[str, Any]:
+        """What the engine said of a row that decisions touch; {} of any other."""
+        at = int(np.searchsorted(self._touched_at, position))
+        if at == len(self._touched_at) or self._touched_at[at] != position:
+            return {}
+        return self._touched.row(at, named=True)
+
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Show at once what `decide` of these steps will come to; the engine's answer replaces it."""
+        for step in steps:
+            for position in step.positions:
+                self._expect(step, int(position))
+        self.version += 1
+
+    def _expect(self, step: Step, position: int) -> None:
+        was = int(self.status[position])
+        ahead = self._ahead.setdefault(position, {"reason": step.reason, "by_person": True})
+        if step.action is Action.DROP:
+            self.status[position] = REMOVED
+        elif step.action is Action.KEEP and was == REMOVED:
+            self.status[position] = KEPT
+        elif step.action is Action.EDIT:
+            ahead |= json.loads(step.value or "{}")
+            self.status[position] = was if was in (MOVED, REMOVED) else EDITED
+        elif step.action in (Action.REPOINT, Action.MOVE):
+            self.status[position] = MOVED
+        self.kept += int(was == REMOVED) - int(self.status[position] == REMOVED)
+
+    def decide(self, steps: Sequence[Step]) -> list[int]:
+        """Write steps to the ledger as one step of undo; return their sequence numbers.
+
+        Raises:
+            UnavailableError: the session is read-only, or another process is deciding on this project just now.
+        """
+        self._refuse_if_read_only()
+        with self._writing, self.project.locked(wait=_PATIENCE):
+            made = self.project.ledger.append_step(
+                [(step.action, step.reason, self._targets(step)) for step in steps], actor=PERSON
+            )
+        self._seq = max(self._seq, *made) if made else self._seq
+        return made
+
+    def undo(self) -> list[Decision]:
+        """Undo the latest step; return the decisions it held, or []."""
+        self._refuse_if_read_only()
+        with self._writing, self.project.locked(wait=_PATIENCE):
+            return self.project.ledger.undo()
+
+    def redo(self) -> list[Decision]:
+        """Bring back the step that was undone last; return its decisions, or []."""
+        self._refuse_if_read_only()
+        with self._writing, self.project.locked(wait=_PATIENCE):
+            return self.project.ledger.redo()
+
+    def apply(self, changed: Changed) -> None:
+        """Take in what the engine says the decisions come to, unless something was decided after it looked."""
+        if changed.last_seq < self._seq:
+            return
+        self._seq = changed.last_seq
+        self._ahead.clear()
+        self._touched, self._touched_at = changed.touched, changed.touched["position"].to_numpy()
+        self.status = changed.status.copy()
+        self.kept = changed.kept
+        self.undo_steps, self.redo_steps = changed.undo_steps, changed.redo_steps
+        self.version += 1
+
+    def chosen(self, cursor: int | None) -> list[int]:
+        """What a key acts on: the marked rows if there are any, else the row under the cursor."""
+        if self.marked:
+            return sorted(self.marked)
+        return [] if cursor is None else [cursor]
+
+    def row_id(self, position: int) -> str:
+        """The row_id at a position."""
+        return str(self.rows.row_ids[position])
+
+    def _targets(self, step: Step) -> list[Target]:
+        keeper = None if step.keeper is None else self.row_id(step.keeper)
+        ids = self.rows.row_ids.gather(list(step.positions))
+        return [Target(row_id, keeper, value=step.value) for row_id in ids]
+
+    def _refuse_if_read_only(self) -> None:
+        if self.read_only:
+            raise UnavailableError(
+                "This studio is read-only; nothing was changed.",
+                where=str(self.project.root),
+                remedy="open the project without --read-only",
+            )
+
+
+def edit_value(fields: Mapping[str, Any]) -> str:
+    """The `value` of an EDIT decision: the changed fields as JSON."""
+    return json.dumps(dict(fields), ensure_ascii=False)
