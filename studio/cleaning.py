@@ -17,6 +17,7 @@ from studio.progress import Progress, silent
 from studio.project.curate import Curated
 from studio.project.evidence import StoredEvidence
 from studio.project.project import Project
+from studio.project.rows import cache_folder, write_rows
 from studio.project.rules import apply_auto
 from studio.project.settings import ProjectSettings, SourceSettings
 
@@ -30,9 +31,13 @@ def import_project(
     roles: Roles | None = None,
     strict: bool = False,
     defaults: ProjectSettings | None = None,
+    browsable: bool = True,
     progress: Progress = silent,
 ) -> tuple[Project, Imported]:
     """Read sources into a new project at `root`; rejected rows go to `root/rejects.jsonl`.
+
+    Args:
+        browsable: also write the rows so that an interface opens them at once.
 
     Raises:
         InputError: a source cannot be read, holds no pairs, or, when strict, has a bad row.
@@ -46,6 +51,9 @@ def import_project(
         }
     )
     project = Project.create(root, imported.pairs, settings)
+    if browsable and not cache_folder(project).exists():
+        progress("make rows ready to browse", 0, 1)
+        write_rows(imported.pairs, cache_folder(project))
     rejects = root / "rejects.jsonl"
     if imported.rejects.height:
         write_rejects(imported.rejects, rejects)
@@ -96,7 +104,13 @@ def clean(
     configured(settings, overrides=overrides)
     with scratch_directory(out.with_name(f"{out.name}.work")) as work:
         project, imported = import_project(
-            work / "project", sources, roles=roles, strict=strict, defaults=settings, progress=progress
+            work / "project",
+            sources,
+            roles=roles,
+            strict=strict,
+            defaults=settings,
+            browsable=False,
+            progress=progress,
         )
         evidence = check_project(project, overrides=overrides, progress=progress)
         with project.locked():

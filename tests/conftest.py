@@ -9,12 +9,16 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from studio.pairs.schema import SNAPSHOT_SCHEMA
 from studio.project.project import Project
 from studio.project.settings import ProjectSettings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# What a test costs depends on what else the machine does.
+settings.register_profile("studio", deadline=None)
+settings.load_profile("studio")
 
 
 def snapshot(rows: Sequence[dict[str, Any] | tuple[str, str]]) -> pl.DataFrame:

@@ -96,9 +96,9 @@ def _verify(out: Path, snapshot: pl.DataFrame | None, progress: Progress) -> Ver
     items: list[VerifyItem] = [_files(out, document)]
     progress("verify", 1, 4)
     try:
-        rows = pl.read_parquet(out / "rows.parquet")
-        edges = pl.read_parquet(out / "edges.parquet")
-        sidecar = pl.read_parquet(out / "sidecar.parquet")
+        rows = pl.read_parquet(out / "rows.parquet", glob=False)
+        edges = pl.read_parquet(out / "edges.parquet", glob=False)
+        sidecar = pl.read_parquet(out / "sidecar.parquet", glob=False)
         log, targets = from_lines((out / "decisions.jsonl").read_text("utf-8").splitlines())
         items.append(_replay(rows, log, targets))
         progress("verify", 2, 4)

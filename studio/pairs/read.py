@@ -337,9 +337,11 @@ def _table(path: Path, fmt: str, limit: int | None) -> pl.DataFrame:
         is_file = stream.read(6) == b"ARROW1"
     try:
         if fmt == "parquet":
-            return pl.read_parquet(path, n_rows=limit)
+            return pl.read_parquet(path, n_rows=limit, glob=False)
         if is_file:
-            return pl.read_ipc(path, n_rows=limit)
+            # A stream, not the path: polars would read brackets in a path as a pattern.
+            with path.open("rb") as stream:
+                return pl.read_ipc(stream, n_rows=limit)
         return pl.read_ipc_stream(path, n_rows=limit, use_pyarrow=False)
     except UNREADABLE as error:
         raise InputError(

@@ -76,7 +76,13 @@ def resolve(
         targets: the ledger's targets, as `TARGETS_SCHEMA`.
         numbered: how to tell which texts are equal; for who resolves the same snapshot again and again.
     """
-    acts = _without_overruled(_without_lost_keepers(_acts(log, targets)))
+    rows = outcomes(snapshot, log, targets)
+    return Curated(rows.with_columns(answer_groups(rows, log, targets, numbered)))
+
+
+def outcomes(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `resolve` without `group_id`, which takes longest."""
+    acts = _counting(log, targets)
     presence = _latest(acts, Action.KEEP, Action.DROP).filter(pl.col("action") == Action.DROP.value)
     passages = _latest(acts, Action.KEEP, Action.REPOINT).filter(pl.col("action") == Action.REPOINT.value)
     splits = _latest(acts, Action.MOVE)
@@ -86,8 +92,29 @@ def resolve(
         split=pl.coalesce(_lookup(rows, splits, "value"), pl.col("split")),
     )
     outcome = _outcome(rows, presence, passages, splits)
-    rows = rows.with_columns(*outcome)
-    return Curated(rows.drop("edit_id", "edit_reason").with_columns(_groups(rows, acts, numbered)))
+    return rows.with_columns(*outcome).drop("edit_id", "edit_reason")
+
+
+def answer_groups(
+    rows: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame, numbered: Numbering = _numbered
+) -> pl.Series:
+    """Answer groups: rows joined by the same query, the same passage (both L2), or a GROUP decision.
+
+    Args:
+        rows: the outcomes, whose texts count.
+
+    Returns:
+        One `group_id` a row: the row_id of the group's first row.
+    """
+    names = _lookup(rows, _latest(_counting(log, targets), Action.GROUP), "value")
+    texts = (numbered(column, rows[column]) for column in ("query", "positive"))
+    links = [*map(joined_by, texts), joined_by(names)]
+    return rows["row_id"].gather(first_of(components(rows.height, links))).alias("group_id")
+
+
+def _counting(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
+    """What the decisions in force say of their rows, without what others overrule."""
+    return _without_overruled(_without_lost_keepers(_acts(log, targets)))
 
 
 def _acts(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
@@ -254,14 +281,3 @@ def _outcome(
         .otherwise("cluster_id")
     )
     return outcome.get_columns()
-
-
-def _groups(rows: pl.DataFrame, acts: pl.DataFrame, numbered: Numbering) -> pl.Series:
-    """Answer groups: rows joined by the same query, the same passage (both L2), or a GROUP decision.
-
-    Returns one `group_id` a row: the row_id of the group's first row.
-    """
-    names = _lookup(rows, _latest(acts, Action.GROUP), "value")
-    texts = (numbered(column, rows[column]) for column in ("query", "positive"))
-    links = [*map(joined_by, texts), joined_by(names)]
-    return rows["row_id"].gather(first_of(components(rows.height, links))).alias("group_id")

@@ -134,7 +134,10 @@ class EvidenceStore:
         try:
             manifest = json.loads(manifest_path.read_text("utf-8"))
             data = manifest_path.parent / manifest["data"]
-            flags, edges = pl.read_parquet(data / "flags.parquet"), pl.read_parquet(data / "edges.parquet")
+            flags, edges = (
+                pl.read_parquet(data / "flags.parquet", glob=False),
+                pl.read_parquet(data / "edges.parquet", glob=False),
+            )
             if flags.schema != FLAGS_SCHEMA or edges.schema != EDGES_SCHEMA:
                 raise ValueError("a table has other columns than it should")
             evidence = Evidence(flags, edges, tuple(manifest["notes"]), dict(manifest["stats"]))

@@ -98,7 +98,7 @@ class Project:
         """
         path = self.root / ".studio" / "snapshot.parquet"
         try:
-            pairs = pl.read_parquet(path)
+            pairs = pl.read_parquet(path, glob=False)
         except UNREADABLE as error:
             raise ProjectError(
                 "The project's snapshot cannot be read.",

@@ -47,7 +47,8 @@ class RowFile:
     def __init__(self, folder: Path) -> None:
         try:
             self._file = ipc.open_file(pa.OSFile(str(folder / "rows.arrow")))
-            self.row_ids: pl.Series = pl.read_ipc(folder / "ids.arrow")["row_id"]
+            # Bytes, not the path: polars would read brackets in a path as a pattern.
+            self.row_ids: pl.Series = pl.read_ipc((folder / "ids.arrow").read_bytes())["row_id"]
         except UNREADABLE as error:
             raise ProjectError(
                 "The cache of this project's rows cannot be read.",
@@ -102,5 +103,6 @@ def write_rows(snapshot: pl.DataFrame, folder: Path) -> None:
     """Write the rows so that `RowFile` can read any of them."""
     with atomic_directory(folder) as beside:
         old = pl.CompatLevel.oldest()
+        snapshot = snapshot.select(SNAPSHOT_SCHEMA.names()).cast(SNAPSHOT_SCHEMA)
         snapshot.write_ipc(beside / "rows.arrow", record_batch_size=_BATCH, compat_level=old)
         snapshot.select("row_id").write_ipc(beside / "ids.arrow", compat_level=old)

@@ -73,7 +73,7 @@ def apply_auto(project: Project) -> Applied:
 
 def proposed(project: Project) -> list[Step]:
     """What the auto band of the project's evidence comes to, beside what persons decided; nothing is written."""
-    by_person = _by_person(project.ledger.log(), project.ledger)
+    by_person = decided_by_person(project.ledger.log(), project.ledger)
     # A split that was made here joins no two sides, so its rows need no protection from what stands on their own.
     rows = project.assigned(without=SPLIT_ACTOR)
     return propose(rows, project.fresh_evidence(), by_person, project.settings.curation)
@@ -350,7 +350,8 @@ def _negatives_removed(rows: _Rows, flags: pl.DataFrame, dropped: set[str]) -> l
     return targets
 
 
-def _by_person(log: Sequence[Decision], ledger: Ledger) -> ByPerson:
+def decided_by_person(log: Sequence[Decision], ledger: Ledger) -> ByPerson:
+    """Which rows a person has decided on, by the decisions in force."""
     actions = {
         decision.seq: decision.action
         for decision in in_force(log)

@@ -81,8 +81,22 @@ class ProjectSettings(_Strict):
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
+class InterfaceSettings(_Strict):
+    """How the studio looks and which set of keys it starts from."""
+
+    theme: str = "harrier-dark"
+    keys: Literal["studio", "vim"] = "studio"
+    """`vim` moves with h j k l; `keep` and `group` then have other keys (docs/keys.md)."""
+    two_lines: bool = False
+    """Whether a row of the pairs takes two lines: query above passage."""
+
+
 class UserSettings(_Strict):
-    """The person's own `config.toml`: defaults for new projects."""
+    """The person's own `config.toml`: defaults for new projects, and the interface."""
+
+    interface: InterfaceSettings = InterfaceSettings()
+    keymap: dict[str, str] = Field(default_factory=dict)
+    """Id of a command → its keys, with commas; the interface refuses unknown ids and clashes."""
 
     prompts: PromptSettings = PromptSettings()
     model: ModelSettings = ModelSettings()

@@ -18,14 +18,14 @@ from bm25s.stopwords import STOPWORDS_EN, STOPWORDS_PORTUGUESE, STOPWORDS_SPANIS
 
 _WORD = re.compile(r"[^\W_]+(?:[.,:/-][^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")
-_DIGIT = re.compile(r"\d")
+DIGIT = re.compile(r"\d")
 _MARKS = re.compile(
-    r"[^\W_]+(?:\+\+|[+#])|[%€$£¥°±<>=≤≥]|(?<![^\W_])[-−+]\d|(?<![^\W_])[^\W_]{1,2}-(?![\w-])", re.IGNORECASE
+    r"(?<![^\W_])[^\W_]+(?:\+\+|[+#])|[%€$£¥°±<>=≤≥]|(?<![^\W_])[-−+]\d|(?<![^\W_])[^\W_]{1,2}-(?![\w-])", re.IGNORECASE
 )
 """Marks that are part of what a text says: C++, A+, A-, -5, 10 %, 10 €."""
 _MARK_CHARACTERS = frozenset("+#%€$£¥°±<>=≤≥-−")
 _SENTENCE_END = re.compile(r"[.!?:\n]")
-_POLARITY = frozenset(
+POLARITY = frozenset(
     (
         "nao nem nunca jamais sem exceto salvo nenhum nenhuma ninguem nada proibido vedado "  # Portuguese
         "menos antes abaixo minimo fora "
@@ -34,7 +34,7 @@ _POLARITY = frozenset(
     ).split()
 )
 """Words of negation and exclusion, without accents."""
-_ROMANCE = frozenset("de da do que para em os as del los las".split())
+ROMANCE = frozenset("de da do que para em os as del los las".split())
 """Where any of these stands, "no" is *em o* and no negation."""
 _BENIGN = frozenset(
     (
@@ -44,11 +44,11 @@ _BENIGN = frozenset(
 )
 """Articles, light prepositions and "is": with or without them a question is the same."""
 _KEYS = ("qwertyuiop", "asdfghjklç", "zxcvbnm")
-_ACCENTS_MATTER = frozenset("avo pais secretaria sabia coco bebe maio sede".split())
+ACCENTS_MATTER = frozenset("avo pais secretaria sabia coco bebe maio sede".split())
 """Words, unaccented, of which another accent makes another word: avó, avô; país, pais; secretária, secretaria."""
 _LAST_CASED = 0x2C00
 """Scripts with capital letters stand below this code point, but for rare extensions."""
-_FUNCTION_WORDS = frozenset((*STOPWORDS_PORTUGUESE, *STOPWORDS_SPANISH, *STOPWORDS_EN))
+FUNCTION_WORDS = frozenset((*STOPWORDS_PORTUGUESE, *STOPWORDS_SPANISH, *STOPWORDS_EN))
 _SHOWN = 12
 _REMEMBERED = 10_000
 """Texts whose words are kept at hand: a text has many neighbours, one after another."""
@@ -99,13 +99,16 @@ def compare(a: str, b: str, known: Container[str] = (), *, strict: bool = False)
         strict: for short texts: all words but articles and light prepositions count, and so does their order.
     """
     a, b = _composed(a), _composed(b)
-    folded_a, folded_b = _folded(a), _folded(b)
+    folded_a, folded_b = folded_words(a), folded_words(b)
     only_a, only_b = _only(folded_a, folded_b), _only(folded_b, folded_a)
-    light = _BENIGN if strict else _FUNCTION_WORDS
-    respelled = ({_unaccented(word) for word in only_a} & {_unaccented(word) for word in only_b}) - _ACCENTS_MATTER
-    names = _names(a) | _names(b)
-    left_a, left_b = _without_typos(
-        _content(only_a, _names(a), light, respelled), _content(only_b, _names(b), light, respelled), names, known
+    light = _BENIGN if strict else FUNCTION_WORDS
+    respelled = ({unaccented(word) for word in only_a} & {unaccented(word) for word in only_b}) - ACCENTS_MATTER
+    names = proper_names(a) | proper_names(b)
+    left_a, left_b = without_typos(
+        _content(only_a, proper_names(a), light, respelled),
+        _content(only_b, proper_names(b), light, respelled),
+        names,
+        known,
     )
     # A word that the other text has as well, only less often, is nothing new; but where both have such words, one
     # stands in another's place.
@@ -117,7 +120,7 @@ def compare(a: str, b: str, known: Container[str] = (), *, strict: bool = False)
     elif _polarity(only_a, folded_b) != _polarity(only_b, folded_a):
         difference = Difference.NEGATION
     elif left_a and left_b:
-        named = (_names(a) ^ _names(b)) & (left_a | left_b)
+        named = (proper_names(a) ^ proper_names(b)) & (left_a | left_b)
         difference = Difference.NAMES if named else Difference.WORDS
     elif _marks(a) != _marks(b):
         difference = Difference.MARKS
@@ -138,11 +141,11 @@ def _marks(text: str) -> frozenset[str]:
 
 
 @lru_cache(_REMEMBERED)
-def _folded(text: str) -> Counter[str]:
+def folded_words(text: str) -> Counter[str]:
     """Count the words, case-folded; a number keeps its separators, any other word is cut at them."""
     words = []
     for word in _WORD.findall(text.casefold()):
-        if word.isalpha() or _DIGIT.search(word):
+        if word.isalpha() or DIGIT.search(word):
             words.append(word)
         else:
             words += _PART.findall(word)
@@ -156,13 +159,13 @@ def _only(words: Counter[str], other: Counter[str]) -> Counter[str]:
 
 
 def _numbers(words: Counter[str]) -> Counter[str]:
-    return Counter({word: count for word, count in words.items() if _DIGIT.search(word)})
+    return Counter({word: count for word, count in words.items() if DIGIT.search(word)})
 
 
 def _polarity(words: Counter[str], other: Counter[str]) -> set[str]:
     """Words of negation and exclusion among `words`, without accents; "no" only where it cannot be *em o*."""
-    found = {_unaccented(word) for word in words} & _POLARITY
-    if "no" in words and not _ROMANCE & (words.keys() | other.keys()):
+    found = {unaccented(word) for word in words} & POLARITY
+    if "no" in words and not ROMANCE & (words.keys() | other.keys()):
         found.add("no")
     return found
 
@@ -172,7 +175,7 @@ def _content(words: Counter[str], names: frozenset[str], light: frozenset[str], 
     return {
         word
         for word in words
-        if (word in names or word not in light) and not _DIGIT.search(word) and _unaccented(word) not in respelled
+        if (word in names or word not in light) and not DIGIT.search(word) and unaccented(word) not in respelled
     }
 
 
@@ -190,7 +193,7 @@ def _exchanged(a: str, b: str) -> bool:
 def _after_numbers(text: str) -> Counter[tuple[str, str]]:
     """Each number with the word after it."""
     words = _WORD.findall(text.casefold())
-    return Counter((word, after) for word, after in zip(words, [*words[1:], ""], strict=True) if _DIGIT.search(word))
+    return Counter((word, after) for word, after in zip(words, [*words[1:], ""], strict=True) if DIGIT.search(word))
 
 
 def _turned(a: str, b: str) -> bool:
@@ -202,11 +205,11 @@ def _turned(a: str, b: str) -> bool:
 
 def _content_order(text: str) -> list[str]:
     """All words but articles and light prepositions in order, unaccented, each at its first place."""
-    return list(dict.fromkeys(_unaccented(word) for word in _PART.findall(text.casefold()) if word not in _BENIGN))
+    return list(dict.fromkeys(unaccented(word) for word in _PART.findall(text.casefold()) if word not in _BENIGN))
 
 
 @lru_cache(_REMEMBERED)
-def _names(text: str) -> frozenset[str]:
+def proper_names(text: str) -> frozenset[str]:
     """Capitalised words that do not begin a sentence, case-folded; none where all is in capitals."""
     if text.isupper() or text.islower():
         return frozenset()
@@ -221,7 +224,7 @@ def _capitalised() -> re.Pattern[str]:
     return re.compile(rf"(?<=[^\W_])([\W_]+)([{re.escape(capitals)}][^\W_]*)")
 
 
-def _without_typos(a: set[str], b: set[str], names: frozenset[str], known: Container[str]) -> tuple[set[str], set[str]]:
+def without_typos(a: set[str], b: set[str], names: frozenset[str], known: Container[str]) -> tuple[set[str], set[str]]:
     """Pair off words that are one typing error apart (two from ten letters on; none in words under five).
 
     Names differ by accents at most. Two words that many texts use are two words (mandato, mandado).
@@ -229,9 +232,9 @@ def _without_typos(a: set[str], b: set[str], names: frozenset[str], known: Conta
     if not (a and b):
         return a, b
     left_a, left_b = set(), dict.fromkeys(sorted(b - names))
-    plain = {word: _unaccented(word) for word in left_b}
+    plain = {word: unaccented(word) for word in left_b}
     for word in sorted(a):
-        bare = _unaccented(word)
+        bare = unaccented(word)
         twin = next(
             (
                 other
@@ -298,7 +301,8 @@ def _neighbours() -> defaultdict[str, set[str]]:
     return beside
 
 
-def _unaccented(word: str) -> str:
+def unaccented(word: str) -> str:
+    """The word without its accents."""
     if word.isascii():
         return word
     return "".join(c for c in unicodedata.normalize("NFD", word) if not unicodedata.combining(c))

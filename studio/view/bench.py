@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from studio.project.curate import Status, resolve
+from studio.project.curate import Status, answer_groups, outcomes
 from studio.project.evidence import StoredEvidence
 from studio.project.ledger import Decision
 from studio.project.project import Project
@@ -28,6 +28,7 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.project = Project.open(root)
         self._curated: tuple[int, pl.DataFrame] | None = None
+        self._groups: tuple[int, pl.Series] | None = None
         self._evidence: dict[str, tuple[int, StoredEvidence]] = {}
 
     @cached_property
@@ -53,13 +54,33 @@ class Bench:
         return self.project.ledger.log()
 
     def curated(self) -> pl.DataFrame:
-        """Every row's outcome (`Curated.rows`, in snapshot order), replayed again only when the ledger grew."""
+        """Every row's outcome (`curate.outcomes`), in snapshot order, replayed again only when the ledger grew."""
+        return self._replayed()[1]
+
+    def answer_groups(self) -> pl.Series | None:
+        """The answer group of every row; None while it is not known yet which texts are equal (`learn_equal_texts`)."""
+        if not self._equal.known:
+            return None
+        last, rows = self._replayed()
+        if self._groups is None or self._groups[0] != last:
+            targets = self.project.ledger.targets()
+            self._groups = last, answer_groups(rows, self.log(), targets, self._equal.numbered)
+        return self._groups[1]
+
+    def text_numbers(self, column: str) -> np.ndarray:
+        """For each row the position (int64) of the first row whose imported text in `column` is equal at L2."""
+        return self._equal.imported(column)
+
+    def learn_equal_texts(self) -> None:
+        """Find out which texts are equal: seconds at a million rows. Safe to call from a thread of its own."""
+        self._equal.learn()
+
+    def _replayed(self) -> tuple[int, pl.DataFrame]:
         log = self.log()
         last = log[-1].seq if log else 0
         if self._curated is None or self._curated[0] != last:
-            targets = self.project.ledger.targets()
-            self._curated = last, resolve(self.rows, log, targets, self._equal.numbered).rows
-        return self._curated[1]
+            self._curated = last, outcomes(self.rows, log, self.project.ledger.targets())
+        return self._curated
 
     def status(self) -> np.ndarray:
         """The status of every row as a code (uint8, see STATUSES)."""

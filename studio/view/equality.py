@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from studio.text.equal import equal_at
 from studio.text.near import open_texts
 from studio.text.normalise import Level, normalised
 
+_COLUMNS = ("query", "positive")
 _FEW = 20
 """Beyond one text in this many, all are numbered anew."""
 
@@ -32,9 +34,24 @@ class EqualTexts:
     def __init__(self, snapshot: pl.DataFrame) -> None:
         self._snapshot = snapshot
         self._columns: dict[str, _Column] = {}
+        self._looking = threading.Lock()
+
+    @property
+    def known(self) -> bool:
+        """Whether all columns have been looked at."""
+        return len(self._columns) == len(_COLUMNS)
+
+    def learn(self) -> None:
+        """Look at all columns."""
+        for column in _COLUMNS:
+            self._column(column)
+
+    def imported(self, column: str) -> NDArray[np.int64]:
+        """Numbers of the imported texts of a column: the position of the first equal one."""
+        return self._column(column).numbers
 
     def numbered(self, column: str, texts: pl.Series) -> pl.Series:
-        """Number `texts`, which stand in the place of the snapshot's `column`: equal numbers, and only these, are equal."""
+        """Number `texts`, which stand where the snapshot has `column`: equal numbers, and only these, are equal."""
         known = self._column(column)
         changed = np.flatnonzero((texts != known.texts).to_numpy())
         if len(changed) * _FEW > len(texts):
@@ -45,11 +62,12 @@ class EqualTexts:
         return pl.Series(numbers)
 
     def _column(self, name: str) -> _Column:
-        if name not in self._columns:
-            texts = self._snapshot[name]
-            numbers = equal_at(texts, Level.SURFACE).to_numpy().astype(np.int64)
-            self._columns[name] = _Column(texts, numbers, *open_texts(texts).words())
-        return self._columns[name]
+        with self._looking:
+            if name not in self._columns:
+                texts = self._snapshot[name]
+                numbers = equal_at(texts, Level.SURFACE).to_numpy().astype(np.int64)
+                self._columns[name] = _Column(texts, numbers, *open_texts(texts).words())
+            return self._columns[name]
 
     def _numbers_of(self, texts: pl.Series, known: _Column, changed: NDArray[np.int64]) -> NDArray[np.int64]:
         """Numbers of texts that changed: of an unchanged text that is equal, else one of their own, from the end on."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import polars as pl
 
 from studio.project.evidence import Band, Role, StoredEvidence
-from studio.text.normalise import Level
 from studio.view.bench import Bench
 
 CHECKS: Mapping[str, str] = {
@@ -50,9 +49,8 @@ class Marks:
 
 @dataclass
 class _Known:
-    """What was worked out for one bench: equal texts never change, marks do with the evidence."""
+    """What was worked out for one bench, and from which evidence."""
 
-    classes: dict[str, npt.NDArray[np.int64]]
     evidence: Mapping[str, StoredEvidence]
     marks: Marks | None
 
@@ -76,10 +74,10 @@ def marks(bench: Bench) -> Marks:
         ProjectError: stored evidence is damaged.
     """
     evidence = bench.evidence()
-    known = _KNOWN.setdefault(bench, _Known({}, {}, None))
+    known = _KNOWN.setdefault(bench, _Known({}, None))
     same = known.evidence.keys() == evidence.keys() and all(known.evidence[one] is evidence[one] for one in evidence)
     if known.marks is None or not same:
-        known.marks, known.evidence = Marks(_masks(bench, evidence, known)), dict(evidence)
+        known.marks, known.evidence = Marks(_masks(bench, evidence)), dict(evidence)
     return known.marks
 
 
@@ -97,7 +95,7 @@ def spelled(mask: int) -> list[str]:
     return [f"{name}/{band}" for name in CHECKS for band in reversed(BANDS) if mask & bits(name, band)]
 
 
-def _masks(bench: Bench, evidence: Mapping[str, StoredEvidence], known: _Known) -> Masks:
+def _masks(bench: Bench, evidence: Mapping[str, StoredEvidence]) -> Masks:
     said = [frame for name, stored in evidence.items() if name in CHECKS for frame in _said(name, stored)]
     masks = np.zeros(bench.rows.height, dtype=np.uint32)
     if not said:
@@ -108,7 +106,7 @@ def _masks(bench: Bench, evidence: Mapping[str, StoredEvidence], known: _Known) 
         if column is None:
             masks[positions] |= np.uint32(bit)
             continue
-        classes = _classes(bench, str(column), known)
+        classes = bench.text_numbers(str(column))
         hit = np.zeros(len(masks), dtype=bool)
         hit[classes[positions]] = True
         masks[hit[classes]] |= np.uint32(bit)
@@ -125,15 +123,3 @@ def _said(check: str, stored: StoredEvidence) -> Iterator[pl.DataFrame]:
     column = pl.col("role").replace_strict(_COMPARED, default=None, return_dtype=pl.String).alias("column")
     for end in ("a_id", "b_id"):
         yield edges.select(pl.col(end).alias("row_id"), bit, column)
-
-
-def _classes(bench: Bench, column: str, known: _Known) -> npt.NDArray[np.int64]:
-    """For each row the position of the first row whose text in `column` is equal at L2."""
-    if column not in known.classes:
-        # Here, because the interface process reads this file too, and scipy would slow its start.
-        from studio.text.equal import equal_at
-
-        first = equal_at(bench.rows[column], Level.SURFACE)
-        own = pl.int_range(len(first), eager=True)
-        known.classes[column] = first.cast(pl.Int64).fill_null(own).to_numpy()
-    return known.classes[column]

@@ -24,7 +24,6 @@ TOUCHED_SCHEMA = pl.Schema(
         "status": pl.String(),
         "reason": pl.String(),
         "keeper_id": pl.String(),
-        "group_id": pl.String(),
         "decision_id": pl.Int64(),
         "rule": pl.String(),
         "by_person": pl.Boolean(),

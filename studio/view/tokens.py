@@ -65,7 +65,7 @@ def count_tokens(project: Project, progress: Progress = silent) -> Path:
 def read_cached(path: Path) -> pl.DataFrame | None:
     """The table in a file of the cache; None when it is missing or damaged, since it can be made again."""
     try:
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except UNREADABLE:
         return None
 
