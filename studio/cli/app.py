@@ -37,6 +37,19 @@ class FormatName(str, Enum):
     beir = "beir"
 
 
+class PanelName(str, Enum):
+    """Names of the interface's panels, spelled here so that --help needs no engine."""
+
+    pairs = "pairs"
+    duplicates = "duplicates"
+    false_negatives = "false_negatives"
+    prompts = "prompts"
+    train = "train"
+    runs = "runs"
+    evaluate = "evaluate"
+    export = "export"
+
+
 class RewriteName(str, Enum):
     """What `rewrite` can do."""
 
@@ -309,6 +322,41 @@ def clean(
 
     roles = jobs.roles(query, positive, negative, score, label, group, split)
     jobs.clean(sources, out, fmt.value, jobs.overrides(settings, method), roles, prompt, strict, fail_on.value, as_json)
+
+
+@app.command()
+def show(
+    panel: Annotated[str, typer.Argument(metavar="PANEL", help="pairs, duplicates, prompts or export.")] = "pairs",
+    project: ProjectDir = Path("."),
+    where: Annotated[
+        str, typer.Option(metavar="FILTER", help="For pairs and prompts: a filter, as typed in the interface.")
+    ] = "",
+    limit: Annotated[
+        Optional[int], typer.Option(min=1, help="How many rows, clusters or previews.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a panel of the interface shows as plain lines, for screen readers, logs and pipes."""
+    from studio.cli import showing
+
+    showing.show(panel, project, where, limit, as_json)
+
+
+@app.command()
+def screenshot(
+    panel: Annotated[PanelName, typer.Argument(help="Which panel.")] = PanelName.pairs,
+    project: ProjectDir = Path("."),
+    size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="Size of the terminal.")] = "140x40",
+    out: Annotated[
+        Optional[Path], typer.Option("--out", "-o", metavar="FILE.svg", help="File to write (default: stdout).")
+    ] = None,
+    theme: Annotated[Optional[str], typer.Option(help="A theme's name; default: your own.")] = None,
+    keys: Annotated[str, typer.Option(help='Keys to press first, such as "down down space".')] = "",
+) -> None:
+    """Draw a panel as an SVG picture, without a terminal. The same project gives the same picture."""
+    from studio.cli import picturing
+
+    picturing.picture(panel.value, project, size, out, theme, keys)
 
 
 @app.command()

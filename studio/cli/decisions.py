@@ -190,7 +190,9 @@ def _check_values(action: Action, targets: Sequence[Target], where: str) -> None
     for target in targets:
         if action is Action.REPOINT and not target.keeper_id:
             raise InputError("`repoint` needs a keeper_id.", where=where)
-        if action in (Action.GROUP, Action.MOVE, Action.TAG, Action.UNTAG, Action.NOTE) and not isinstance(target.value, str):
+        if action in (Action.GROUP, Action.MOVE, Action.TAG, Action.UNTAG, Action.NOTE) and not isinstance(
+            target.value, str
+        ):
             raise InputError(f"`{action}` needs a value.", where=where)
         if action is Action.EDIT:
             _check_edit(target.value, where)

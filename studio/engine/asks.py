@@ -32,6 +32,9 @@ ASKS: dict[str, Function | str] = {
     "threshold": "studio.view.clusters:at_threshold",
     "prompt": "studio.view.prompting:prompt",
     "contract": "studio.view.prompting:contract_report",
+    "export_plan": "studio.view.exporting:plan",
+    "proposal": "studio.view.threshold:proposal",
+    "text_numbers": "studio.view.evidence:text_numbers",
 }
 """Questions about the open project: each function gets the `Bench` and the named arguments of the ask.
 
@@ -63,6 +66,8 @@ class Desk:
             bench = Bench(root)
             self._give_rows(bench.project)
             self._bench = bench
+            # It takes seconds at a million rows, and few asks need it.
+            threading.Thread(target=bench.learn_equal_texts, name="equal texts", daemon=True).start()
             return bench
 
     def bench(self, root: Path) -> Bench:

@@ -1,0 +1,78 @@
+"""The panels that later work fills: each says what it will do and what to use until then."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from studio.tui.panel import PanelScreen
+
+
+class PlaceScreen(PanelScreen):
+    """A panel that is not built yet."""
+
+    title_words: ClassVar[str] = ""
+    will: ClassVar[tuple[str, ...]] = ()
+    until: ClassVar[str] = ""
+
+    def body(self) -> ComposeResult:
+        """What will be here, and what to do until then."""
+        lines = [Content.styled(f"{self.title_words}: not built yet", "bold"), Content(""), Content("It will:")]
+        lines += [Content(f"  • {line}") for line in self.will]
+        lines += [Content(""), Content(f"Until then: {self.until}")]
+        with VerticalScroll(classes="place"):
+            yield Static(Content("\n").join(lines))
+
+
+class FalseNegativesScreen(PlaceScreen):
+    """Place of the false-negative queue."""
+
+    place = "false_negatives"
+    title_words = "False negatives"
+    will = (
+        "queue the passages that also answer a query, the most damaging first, for you to judge (y, n, p, s)",
+        "say how many false negatives a training batch will meet, before and after your decisions",
+        "mine hard negatives that are none, with the reason each candidate was rejected",
+    )
+    until = "Duplicates (2) finds the false negatives that are copies; `g` in Pairs (1) joins answers by hand."
+
+
+class TrainScreen(PlaceScreen):
+    """Place of the training form."""
+
+    place = "train"
+    title_words = "Train"
+    will = (
+        "fill in a run: data, prompts, model, loss, batch, schedule, each with its reason",
+        "check everything before a GPU second is spent",
+        "launch the run in a process of its own, or write the script and the Slurm job that do the same",
+    )
+    until = "Export (8) writes the dataset with the columns a trainer expects."
+
+
+class RunsScreen(PlaceScreen):
+    """Place of the live runs."""
+
+    place = "runs"
+    title_words = "Runs"
+    will = (
+        "show loss, evaluation, throughput and the GPU of a run as it goes",
+        "stop with a checkpoint, resume, compare runs",
+    )
+    until = "train outside with the exported dataset."
+
+
+class EvaluateScreen(PlaceScreen):
+    """Place of the comparisons."""
+
+    place = "evaluate"
+    title_words = "Evaluate"
+    will = (
+        "compare dense, BM25, hybrid and reranked systems, only equals with equals, with intervals",
+        "show each query's wins and losses, and send a miss back to Pairs",
+    )
+    until = "`harrier-studio export --format beir` writes queries, corpus and qrels for other tools."
