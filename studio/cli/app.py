@@ -360,6 +360,21 @@ def screenshot(
 
 
 @app.command()
+def serve(
+    project: Annotated[Path, typer.Argument(help="The project to serve.")] = Path("."),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any that is free.")] = 8000,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Let the browser decide, edit and export; else read-only.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="Only a name of this machine itself.")] = "127.0.0.1",
+) -> None:
+    """Show the studio in a browser on this machine, read-only unless --allow-changes is given."""
+    from studio.cli import serving
+
+    serving.serve(project, port, allow_changes, host)
+
+
+@app.command()
 def selftest(
     project: Annotated[
         Optional[Path],

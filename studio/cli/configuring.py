@@ -37,6 +37,11 @@ def validate(root: Path | None, as_json: bool) -> None:
     """`config validate`."""
     settings, where = _load(root)
     configured(_as_project(settings))
+    if isinstance(settings, UserSettings):
+        # Only the interface knows its commands and themes; it is not loaded for the other commands.
+        from studio.tui.preferences import checked
+
+        checked(settings, where)
     if as_json:
         emit_json({"settings": where, "checks": list(all_checks())})
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from studio.errors import ConfigError
 from studio.files import write_text
@@ -102,6 +102,18 @@ class UserSettings(_Strict):
     model: ModelSettings = ModelSettings()
     curation: CurationSettings = CurationSettings()
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("keymap", mode="before")
+    @classmethod
+    def _dotted(cls, value: Any) -> Any:
+        """Take `pairs.keep = "x"` for `"pairs.keep" = "x"`: TOML reads the former as a table in a table."""
+        if not isinstance(value, dict):
+            return value
+        flat: dict[str, Any] = {}
+        for name, keys in value.items():
+            inner = {f"{name}.{last}": key for last, key in keys.items()} if isinstance(keys, dict) else {name: keys}
+            flat.update(inner)
+        return flat
 
 
 def read_settings(path: Path, model: type[M]) -> M:

@@ -22,6 +22,11 @@ def visible(text: str, limit: int | None = None) -> str:
     return _STEERING.sub(lambda match: _name(match.group()), shown) + ("…" if cut else "")
 
 
+def steering(text: str) -> bool:
+    """Whether `text` holds a character that `visible` would spell out."""
+    return _STEERING.search(text) is not None
+
+
 def json_safe(document: str) -> str:
     """Escape, inside a JSON document, what `json.dumps(ensure_ascii=False)` leaves and a terminal would obey."""
     return _STEERING.sub(

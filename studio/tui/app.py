@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any, ClassVar, cast
 
 from textual import work
 from textual.app import App
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
 
@@ -19,17 +22,19 @@ from studio.project.project import Project
 from studio.project.rows import RowFile
 from studio.project.settings import UserSettings
 from studio.project.user import user_settings, user_settings_path
-from studio.tui.command import bindings, keymap
+from studio.tui.command import bindings
 from studio.tui.crash import CrashNotice, report_crash
 from studio.tui.dialogs import Confirm, Tell
 from studio.tui.help import HelpScreen
 from studio.tui.palette import StudioCommands
-from studio.tui.registry import STUDIO, all_commands, panel_screens
-from studio.tui.safe import safe_text
-from studio.tui.themes import DEFAULT_THEME, THEMES
+from studio.tui.preferences import checked, remember, remember_project
+from studio.tui.registry import STUDIO, panel_screens
+from studio.tui.safe import Harmless, safe_text
+from studio.tui.themes import THEMES
 from studio.view.session import Session, Step
 
 NEXT_STEP = "?: help"
+_HARMLESS = Harmless()
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class RunningJob:
         return " · ".join(parts) + " · ctrl+x cancels"
 
 
-class StudioApp(App[None]):
+class StudioApp(App[None], inherit_bindings=False):
     """harrier-studio on a terminal."""
 
     TITLE = "harrier-studio"
@@ -85,9 +90,7 @@ class StudioApp(App[None]):
         """
         super().__init__()
         self.user = settings or user_settings()
-        self._keys = keymap(
-            all_commands(), self.user.keymap, self.user.interface.keys == "vim", str(user_settings_path())
-        )
+        self._keys = checked(self.user, str(user_settings_path()))
         self._place, self._panel, self._read_only, self._tour = place, panel, read_only, tour
         self.session: Session | None = None
         self.engine: Engine | None = None
@@ -103,12 +106,16 @@ class StudioApp(App[None]):
         self.job_signal: Signal[None] = Signal(self, "job")
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = self.user.interface.theme if self.user.interface.theme in self.available_themes else DEFAULT_THEME
+        self.theme = self.user.interface.theme
 
     # Opening and closing
 
     def on_mount(self) -> None:
         """Open what was asked for."""
+        if not self.is_headless and not self.is_web and sys.platform != "win32":
+            # Left to themselves these signals would leave the terminal raw and on the alternate screen.
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self.set_keymap(self._keys)
         for name, screen in panel_screens().items():
             self.add_mode(name, screen)
@@ -147,14 +154,16 @@ class StudioApp(App[None]):
         await self._close_engine()
         self.session = Session(project, rows, read_only=self._read_only)
         self.engine = Engine.start(root)
-        self.remark = NEXT_STEP
+        self.remark = "reading decisions and evidence …"
         if not self._read_only:
-            _remember(root)
+            remember_project(root)
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_mode(self._panel)
         self.changed_signal.publish(None)
         await self.reload()
+        self.remark = NEXT_STEP if project.evidence.names() else "nothing was checked yet · c: run the checks"
+        self.changed_signal.publish(None)
         self.ready.set()
         if self._tour:
             from studio.tui.tour import Tour
@@ -386,9 +395,17 @@ class StudioApp(App[None]):
     def action_theme(self, name: str) -> None:
         """Change the theme and remember it."""
         self.theme = name
-        from studio.tui.preferences import remember
+        self.prefer("theme", name)
 
-        self.run_worker(asyncio.to_thread(remember, "theme", name), group="write", exit_on_error=False)
+    @work(group="prefer", description="remember a preference")
+    async def prefer(self, name: str, value: object) -> None:
+        """Remember `[interface] name = value` for this person; a read-only studio remembers nothing."""
+        if self._read_only:
+            return
+        try:
+            await asyncio.to_thread(remember, name, value)
+        except StudioError as error:
+            self.fail(error)
 
     def copy(self, text: str, what: str) -> None:
         """Copy through the terminal (OSC 52) and say so."""
@@ -398,6 +415,10 @@ class StudioApp(App[None]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[Any]:
         """None of Textual's own: the palette lists ours."""
         return ()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and the last look for what would steer the terminal."""
+        return [*super().get_line_filters(), _HARMLESS]
 
     def _handle_exception(self, error: Exception) -> None:
         """Save a report without data and leave; Textual would print local variables, which hold texts."""
@@ -412,12 +433,6 @@ class StudioApp(App[None]):
 def _opened(root: Path) -> tuple[Project, RowFile]:
     project = Project.open(root)
     return project, RowFile.of(project)
-
-
-def _remember(root: Path) -> None:
-    from studio.tui.preferences import remember_project
-
-    remember_project(root)
 
 
 def _duration(seconds: float) -> str:

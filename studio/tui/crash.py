@@ -10,6 +10,7 @@ from pathlib import Path
 
 from platformdirs import user_state_path
 from rich.text import Text
+from textual.worker import WorkerFailed
 
 from studio import __version__
 from studio.files import write_text
@@ -43,6 +44,8 @@ def report_crash(error: BaseException, doing: str) -> CrashNotice:
     Args:
         doing: the name of the panel that was in view.
     """
+    if isinstance(error, WorkerFailed):
+        error = error.error
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
     where = places[-1] if places else "unknown"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import polars as pl
 from textual.content import Content
 
 from studio.tui.safe import LINES_LIMIT, safe, safe_lines, safe_text
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
 _SIGNS = ("○", "✗", "✎", "→")
 _OTHER = 160
 _EDGES = 12
+_MARKED = 100
 
 
 def detail_content(
-    shown: Shown, mask: int, evidence: RowEvidence | None, where: Where, *, limit: int = LINES_LIMIT
+    shown: Shown, mask: int | None, evidence: RowEvidence | None, where: Where, *, limit: int = LINES_LIMIT
 ) -> Content:
     """Draw a row.
 
     Args:
-        mask: what the checks say of it (`view.marks`), shown until `evidence` is there.
+        mask: what the checks say of it (`view.marks`), shown until `evidence` is there; None if that is not known.
         evidence: None while the engine is being asked.
         where: the filter, whose words are marked in the texts.
     """
@@ -65,17 +67,25 @@ def _text(name: str, text: str, imported: str, where: Where, limit: int) -> Iter
 
 
 def _found(content: Content, where: Where) -> Content:
-    """Mark what was searched for, underlined and bold so that it shows without colour."""
+    """Mark what was searched for, underlined and bold so that it shows without colour.
+
+    The engine's regular expressions take linear time; Python's may take for ever, so they are given its matches only.
+    """
     if not where.text:
         return content
-    try:
-        pattern = re.compile(where.text if where.regex else re.escape(where.text), re.IGNORECASE)
-    except re.error:
+    words = [where.text]
+    if where.regex:
+        shown = pl.Series([content.plain])
+        words = shown.str.extract_all(f"(?i){where.text}").explode().drop_nulls().unique().head(_MARKED).to_list()
+    if not any(words):
         return content
+    pattern = re.compile("|".join(re.escape(word) for word in words if word), re.IGNORECASE)
     return content.highlight_regex(pattern, style="bold underline")
 
 
-def _marks(mask: int) -> Iterable[Content]:
+def _marks(mask: int | None) -> Iterable[Content]:
+    if mask is None:
+        return [Content.styled("reading the evidence …", "dim")]
     names = ", ".join(spelled(mask))
     return [Content.styled(f"found by {names} …" if names else "no check found anything here", "dim")]
 

@@ -22,6 +22,7 @@ CONFIRM = (
     Command("confirm.left", "left,h", "app.focus_previous", "Left", "To the other button.", footer=False),
     Command("confirm.right", "right,l", "app.focus_next", "Right", "To the other button.", footer=False),
 )
+TELL = (Command("tell.close", "escape,enter,q", "close", "Close", "Close this."),)
 DIALOG = (Command("dialog.close", "escape", "close", "Close", "Leave without an answer."),)
 
 
@@ -136,7 +137,7 @@ class Choose(ModalScreen[str | None]):
 class Tell(ModalScreen[None]):
     """Show a text in full, scrollable; any of escape, enter or q closes it."""
 
-    BINDINGS = bindings((Command("tell.close", "escape,enter,q", "close", "Close", "Close this."),))
+    BINDINGS = bindings(TELL)
 
     def __init__(self, title: str, text: str | Content) -> None:
         super().__init__()

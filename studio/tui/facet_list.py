@@ -56,7 +56,7 @@ class FacetList(OptionList):
             for value in facet.values:
                 self._add(options, _line(facet.key, value, where), (facet.key, value))
         known = {facet.key for facet in facets}
-        for key, (job, title, name) in _COMPUTED.items():
+        for key, (job, _, name) in _COMPUTED.items():
             if key not in known:
                 self._add(options, Content.styled(f"{name}: enter computes it", "italic"), job)
         self.clear_options()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 
@@ -25,7 +24,6 @@ from studio.tui.editing import EditScreen, edit_outside
 from studio.tui.facet_list import FacetList
 from studio.tui.histogram import HistogramScreen
 from studio.tui.panel import PanelScreen
-from studio.tui.preferences import remember
 from studio.tui.safe import safe_text
 from studio.tui.table import PairTable, TableRow
 from studio.view.marks import letters
@@ -127,14 +125,14 @@ class PairsScreen(PanelScreen):
     )
     BINDINGS = bindings(COMMANDS_HERE)
     HELP_TEXT = (
-        "Pairs shows every row of your data and what became of it: " + GLYPH_WORDS + ".\n"
-        "Letters at the right are what the checks found: capital letters are certain, small ones are for you to judge.\n"
-        "E exact copy  D near-duplicate passage  N near-duplicate query  C contained  B boilerplate  L leak between\n"
-        "splits  Q quality  P personal data  I already prompted. # has a tag, ✉ has a note.\n"
-        "A key acts on the row under the cursor, or on the marked rows if there are any. Every decision is saved at once;\n"
-        "u takes it back, even tomorrow.\n"
-        'Filters: words · "a phrase" · /regex/ · in:query · status:removed · status:decided · check:near_duplicates/review\n'
-        "split:test · query.chars<20 · passage.tokens>512 · tag:x · rows:1-50 · is:marked"
+        f"Pairs shows every row of your data and what became of it: {GLYPH_WORDS}.\n"
+        "Letters at the right are what the checks found. Capital letters are certain, small ones are for you to judge. "
+        "E exact copy, D near-duplicate passage, N near-duplicate query, C contained in another, B boilerplate, "
+        "L leak between splits, Q quality, P personal data, I already prompted. # has a tag, ✉ has a note.\n"
+        "A key acts on the row under the cursor, or on the marked rows if there are any. Every decision is saved at "
+        "once; u takes it back, even tomorrow.\n"
+        'Filters: words, "a phrase", /regex/, in:query, status:removed, status:decided, split:test, tag:x, rows:1-50, '
+        "check:near_duplicates/review, query.chars<20, passage.tokens>512, is:marked."
     )
     DEFAULT_CSS = """
     PairsScreen {
@@ -213,7 +211,8 @@ class PairsScreen(PanelScreen):
                 return
             positions = found.positions
         self._rows = FoundRows(session, positions)
-        table.highlight = self._highlight()
+        # A regular expression is marked beside the table only, where its matches are known.
+        table.highlight = None if self.where.regex else self.where.text or None
         table.set_source(self._rows)
         if standing is not None and (place := self._rows.place(standing)) is not None:
             table.go_to(place)
@@ -221,16 +220,6 @@ class PairsScreen(PanelScreen):
         self._show_row(table.cursor)
         if self.query_one(FacetList).display:
             self._load_facets()
-
-    def _highlight(self) -> str | re.Pattern[str] | None:
-        if not self.where.text:
-            return None
-        if not self.where.regex:
-            return self.where.text
-        try:
-            return re.compile(self.where.text, re.IGNORECASE)
-        except re.error:
-            return None
 
     def _show_filter(self, error: StudioError | None = None) -> None:
         """One line: how many of how many, by which filter, in which order."""
@@ -273,9 +262,8 @@ class PairsScreen(PanelScreen):
         position = rows.position(place)
         self.studio.current_position = position
         [shown] = self.session.shown([position])
-        self.query_one("#row", Static).update(
-            detail_content(shown, int(self.session.masks[position]), None, self.where)
-        )
+        mask = int(self.session.masks[position]) if self.studio.ready.is_set() else None
+        self.query_one("#row", Static).update(detail_content(shown, mask, None, self.where))
         self.query_one("#detail", VerticalScroll).scroll_home(animate=False)
         self._load_evidence(shown)
 
@@ -621,5 +609,4 @@ class PairsScreen(PanelScreen):
         """One line a row, or two."""
         table = self.query_one(PairTable)
         table.two_lines = not table.two_lines
-        remembering = asyncio.to_thread(remember, "two_lines", table.two_lines)
-        self.app.run_worker(remembering, group="write", exit_on_error=False)
+        self.studio.prefer("two_lines", table.two_lines)

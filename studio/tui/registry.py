@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from studio.tui.command import PANELS, Command
 from studio.tui.panel import PanelScreen
@@ -18,12 +18,12 @@ STUDIO: tuple[Command, ...] = (
     Command("studio.cancel", "ctrl+x", "cancel_job", "Cancel", "Stop the long work that runs.", footer=False),
     Command("studio.palette", "ctrl+p", "command_palette", "Palette", "Find any command by its name.", footer=False),
     Command("studio.help", "question_mark,f1", "help", "Help", "Show the keys and words of where you are."),
-    Command("studio.quit", "q,ctrl+q", "quit_studio", "Quit", "Leave; asks only if work would be lost."),
+    Command("studio.quit", "q,ctrl+q,ctrl+c", "quit_studio", "Quit", "Leave; asks only if work would be lost."),
 )
 """What works everywhere."""
 
 
-def panel_screens() -> Mapping[str, Callable[[], PanelScreen]]:
+def panel_screens() -> Mapping[str, type[PanelScreen]]:
     """The screen of every panel, by its name."""
     from studio.tui.duplicates import DuplicatesScreen
     from studio.tui.export import ExportScreen
@@ -46,11 +46,30 @@ def panel_screens() -> Mapping[str, Callable[[], PanelScreen]]:
 
 def all_commands() -> tuple[Command, ...]:
     """Every command that can be given another key."""
-    from studio.tui.dialogs import CONFIRM, DIALOG
+    from studio.tui.dialogs import CONFIRM, DIALOG, TELL
     from studio.tui.editing import EDITOR
+    from studio.tui.help import HELP
     from studio.tui.histogram import HISTOGRAM
+    from studio.tui.importing import IMPORT
     from studio.tui.prompts import EDITOR as CONTRACT
     from studio.tui.table import TABLE
+    from studio.tui.tour import TOUR
+    from studio.tui.welcome import PATH, WELCOME
 
-    own = [command for screen in panel_screens().values() for command in screen.COMMANDS_HERE]  # type: ignore[attr-defined]
-    return (*STUDIO, *TABLE, *own, *EDITOR, *CONTRACT, *HISTOGRAM, *CONFIRM, *DIALOG)
+    own = [command for screen in panel_screens().values() for command in screen.COMMANDS_HERE]
+    return (
+        *STUDIO,
+        *TABLE,
+        *own,
+        *EDITOR,
+        *CONTRACT,
+        *HISTOGRAM,
+        *CONFIRM,
+        *DIALOG,
+        *PATH,
+        *TELL,
+        *WELCOME,
+        *IMPORT,
+        *TOUR,
+        *HELP,
+    )

@@ -18,12 +18,20 @@ What takes what:
 
 from __future__ import annotations
 
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from textual.color import Color
 from textual.content import Content
+from textual.filter import LineFilter
 
-from studio.text.safe import visible
+from studio.text.safe import steering, visible
 
 LINES_LIMIT = 20_000
 """Characters of one text that a detail pane shows: more makes each resize slow, and no one reads it there."""
+
+
+_MOST_LINES = 1_000
+"""Lines of one text that are shown: each costs as much as a widget of its own when it is laid out."""
 
 
 def safe_text(text: str, limit: int | None = None) -> str:
@@ -40,11 +48,29 @@ def safe(text: str, limit: int | None = None) -> Content:
 def safe_lines(text: str, limit: int | None = LINES_LIMIT) -> Content:
     """Return `text` with its line feeds as line breaks and all else spelled out.
 
-    Of a longer text the first `limit` characters are shown, and a last line says how many there are.
+    Of a longer text the first `limit` characters, and of one with very many lines the first of them, are shown; a last
+    line says how much there is.
     """
-    cut = limit is not None and len(text) > limit
-    lines = "\n".join(map(visible, text[:limit].split("\n")))
-    if not cut:
+    shown = text[:limit].split("\n")
+    lines = "\n".join(map(visible, shown[:_MOST_LINES]))
+    if len(shown) > _MOST_LINES:
+        notice = f"… showing {_MOST_LINES:,} of {text.count(chr(10)) + 1:,} lines"
+    elif limit is not None and len(text) > limit:
+        notice = f"… showing {limit:,} of {len(text):,} characters"
+    else:
         return Content(lines, strip_control_codes=False)
-    notice = f"… showing {limit:,} of {len(text):,} characters"
     return Content.assemble(lines, "\n", (notice, "dim italic"), strip_control_codes=False)
+
+
+class Harmless(LineFilter):
+    """The last look at every line drawn: what steers a terminal and was missed before, or was pasted, is blanked."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Return the segments, of the same width, without such characters."""
+        return [_harmless(segment) if steering(segment.text) else segment for segment in segments]
+
+
+def _harmless(segment: Segment) -> Segment:
+    text, style, control = segment
+    kept = "".join(character for character in text if not steering(character))
+    return Segment(set_cell_size(kept, cell_len(text)), style, control)

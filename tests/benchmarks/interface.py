@@ -1,283 +1,118 @@
-"""How fast the table of pairs opens and answers keys, beside Textual's DataTable and textual-fastdatatable.
+"""How fast the interface opens and answers keys: the table of pairs beside two others, and the whole app.
 
-    python tests/benchmarks/interface.py [--rows 10000 100000 1000000] [--keys 60] [--seed 1]
+    python tests/benchmarks/interface.py [--rows 10000 100000 1000000] [--only table|app] [--keys 60] [--seed 1]
+                                         [--keep FOLDER]
 
-Generated rows (as in checks.py) are written once a size, to a folder that goes again; each table then opens them from
-there in a process of its own, after its imports. The other two, which hold all rows, are given the first 100 characters
-of each text. DataTable is measured up to 100,000 rows; fastdatatable measures each cell that is not ASCII.
+Generated rows (as in checks.py) are written once a size, to a folder that goes again, or that stays where --keep says
+and is used again. Each table, and the app, opens them from there in a process of its own.
 
-*open* runs from there to the end of the first frame with rows in it. *key* runs from posting a key event to the app,
-as a driver does, to the end of the first frame drawn after the cursor moved: the app runs on its own loop with a driver
-that renders every frame to the bytes of a terminal and drops them, and `App.post_display_hook` tells when a frame is
-done. Pilot is not used: it waits some 65 ms after every key. Keys come at random moments, so the wait for the next tick
-of Textual's frame timer (up to 17 ms) is in the figures. Memory is what the process gained since its imports.
+*key* runs from posting a key event to the app, as a driver does, to the end of the first frame drawn after the cursor
+moved: the app runs on its own loop with a driver that renders every frame to the bytes of a terminal and drops them,
+and `App.post_display_hook` tells when a frame is done. Pilot is not used: it waits some 65 ms after every key. Keys
+come at random moments, so the wait for the next tick of Textual's frame timer (up to 17 ms) is in the figures.
 
-Run by hand; it is no test.
+Tables: *open* runs from after the imports to the end of the first frame with rows in it. The other two, which hold all
+rows, are given the first 100 characters of each text. DataTable is measured up to 100,000 rows; fastdatatable measures
+each cell that is not ASCII. Memory is what the process gained since its imports.
+
+The app: `StudioApp` on a project that `import_project` made of a file, without decisions or evidence, with its engine
+process and the Pairs panel with its detail pane. *open* runs to the end of the first frame with rows in it, from the
+start of the process (as the process table has it, so Python and all imports count) and from making the app; decisions
+and marks are in when `StudioApp.ready` is set. Keys are pressed once the engine has nothing more to do: down, page
+down, and `d`, which drops the row; how long after the last `d` the engine had replayed all of them is told apart. A
+search runs from the last letter typed to the frame with the rows found, which includes the 0.2 s that the panel waits
+for another letter. Then all checks run in the engine, begun anew without evidence whenever they end, and the same keys
+are pressed again. Memory is all that the process holds: RSS, and on Linux that part of it which is no file (RssAnon).
+The project is taken back to what it was after the import.
+
+Run by hand; it is no test. Other programs on the machine are in the figures.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
-import random
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from statistics import quantiles
-
-import polars as pl
-import psutil
-from rich.text import Text
-from textual import events
-from textual.app import App, ComposeResult
-from textual.drivers.headless_driver import HeadlessDriver
-from textual.widget import Widget
-from textual.widgets import DataTable
-
-from studio.project.rows import RowFile, write_rows
-from studio.tui.safe import safe_text
-from studio.tui.table import PairTable, TableRow
-
-SIZE = (120, 40)
-DATA_TABLE_MOST = 100_000
-_WAIT = 60.0
-"""Seconds after which a frame that does not come is an error."""
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one app took: seconds, and bytes gained."""
-
-    opened: float
-    down: list[float]
-    page: list[float]
-    memory_open: int
-    memory: int
-
-
-class ByteDriver(HeadlessDriver):
-    """No terminal, but frames are rendered for one."""
-
-    @property
-    def is_headless(self) -> bool:
-        """Headless apps do not render their frames to bytes."""
-        return False
-
-
-class FrameClock:
-    """Tells when a running app has drawn."""
-
-    def __init__(self, app: App[object]) -> None:
-        self._awaited: tuple[Callable[[], bool], asyncio.Future[float]] | None = None
-        app.post_display_hook = self._drawn  # type: ignore[method-assign]
-
-    async def frame(self, shows: Callable[[], bool]) -> float:
-        """Wait for the end of the first frame at which `shows` is true."""
-        future = asyncio.get_running_loop().create_future()
-        self._awaited = (shows, future)
-        return await asyncio.wait_for(future, _WAIT)
-
-    def _drawn(self) -> None:
-        now = time.perf_counter()
-        if self._awaited is not None and self._awaited[0]():
-            _, future = self._awaited
-            self._awaited = None
-            future.set_result(now)
-
-
-async def measure_keys(
-    app: App[object], clock: FrameClock, key: str, place: Callable[[], int | None], times: int, seed: int = 1
-) -> list[float]:
-    """Press one key at random moments; return the seconds until each had moved `place` and was drawn."""
-    gaps = random.Random(seed)
-    taken = []
-    for _ in range(times):
-        await asyncio.sleep(gaps.uniform(0.02, 0.06))
-        before = place()
-        start = time.perf_counter()
-        app.post_message(events.Key(key, None))
-        taken.append(await clock.frame(lambda before=before: place() != before) - start)
-    return taken
-
-
-async def measure_table(
-    app: App[object], place: Callable[[], int | None], keys: int, *, started: float, memory_before: int
-) -> Figures:
-    """Run an app that has just been made and measure it from the moment `started`.
-
-    `place` tells where its cursor is, None before there are rows. Whatever loads the machine meanwhile is started
-    before, by the caller.
-    """
-    process = psutil.Process()
-    app.driver_class = ByteDriver
-    clock = FrameClock(app)
-    running = asyncio.create_task(app.run_async(size=SIZE))
-    opened = await clock.frame(lambda: place() is not None) - started
-    memory_open = process.memory_info().rss - memory_before
-    await asyncio.sleep(0.5)
-    down = await measure_keys(app, clock, "down", place, keys)
-    page = await measure_keys(app, clock, "pagedown", place, keys)
-    memory = process.memory_info().rss - memory_before
-    app.exit()
-    await running
-    return Figures(opened, down, page, memory_open, memory)
-
-
-class RowFileSource:
-    """All rows of a file, in its order."""
-
-    version = 0
-
-    def __init__(self, rows: RowFile) -> None:
-        self._rows = rows
-        self.read = False
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def rows(self, start: int, stop: int) -> list[TableRow]:
-        """The rows of one screen."""
-        self.read = True
-        return [
-            TableRow(row.position + 1, " ", False, row.query, row.positive, row.split or "", False)
-            for row in self._rows.read(range(start, stop))
-        ]
-
-
-class _One(App[object]):
-    """An app of one table."""
-
-    def __init__(self, table: Widget, fill: Callable[[], object] = lambda: None) -> None:
-        super().__init__()
-        self.table = table
-        self._fill = fill
-
-    def compose(self) -> ComposeResult:
-        yield self.table
-
-    def on_mount(self) -> None:
-        self._fill()
-        self.table.focus()
-
-
-def _pair_table(folder: Path) -> tuple[_One, Callable[[], int | None]]:
-    source = RowFileSource(RowFile(folder))
-    table = PairTable(source)
-    return _One(table), lambda: table.cursor if source.read else None
-
-
-def _texts(folder: Path) -> pl.DataFrame:
-    rows = pl.read_ipc(folder / "rows.arrow", columns=["query", "positive", "split"])
-    return rows.with_columns(pl.all().str.head(100)).with_row_index("#", 1)
-
-
-def _data_table(folder: Path) -> tuple[_One, Callable[[], int | None]]:
-    table: DataTable[Text] = DataTable(cursor_type="row")
-
-    def fill() -> None:
-        for name, width in (("#", 7), ("query", 36), ("passage", 60), ("flags", 8)):
-            table.add_column(name, width=width)
-        for number, *cells in _texts(folder).iter_rows():
-            table.add_row(str(number), *(Text(safe_text(cell)) for cell in cells))
-
-    return _One(table, fill), lambda: table.cursor_row if table.is_mounted and table.row_count else None
-
-
-def _fast_data_table(folder: Path) -> tuple[_One, Callable[[], int | None]]:
-    from textual_fastdatatable import ArrowBackend
-    from textual_fastdatatable import DataTable as FastDataTable
-
-    table = FastDataTable(
-        backend=ArrowBackend(_texts(folder).to_arrow()),
-        cursor_type="row",
-        render_markup=False,
-        max_column_content_width=60,
-    )
-    return _One(table), lambda: table.cursor_row if table.is_mounted and table.row_count else None
-
-
-TABLES: dict[str, Callable[[Path], tuple[_One, Callable[[], int | None]]]] = {
-    "PairTable": _pair_table,
-    "DataTable": _data_table,
-    "fastdatatable": _fast_data_table,
-}
+from typing import Any
 
 
 def _measure(name: str, folder: Path, keys: int) -> None:
-    """Measure one table in this process; print the figures as JSON."""
-    if name == "fastdatatable":
-        try:
-            import textual_fastdatatable  # noqa: F401
-        except ImportError:
-            print("null")
-            return
+    """Measure one thing in this process; print the figures as JSON."""
+    # Imported here: what one measurement has no use for would count as its start and its memory.
+    if name == "app":
+        from tests.benchmarks.interface_app import measure_app
 
-    async def run() -> Figures:
-        memory = psutil.Process().memory_info().rss
-        started = time.perf_counter()
-        app, place = TABLES[name](folder)
-        return await measure_table(app, place, keys, started=started, memory_before=memory)
+        print(json.dumps(asdict(measure_app(folder, keys))))
+        return
+    from tests.benchmarks.interface_table import measure
 
-    print(json.dumps(asdict(asyncio.run(run()))))
+    figures = measure(name, folder, keys)
+    print(json.dumps(figures and asdict(figures)))
 
 
-def _in_process(name: str, folder: Path, keys: int) -> Figures | None:
-    command = [sys.executable, __file__, "--only", name, "--folder", str(folder), "--keys", str(keys)]
-    figures = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return figures and Figures(**figures)
+def _in_process(name: str, folder: Path, keys: int) -> dict[str, Any] | None:
+    command = [sys.executable, __file__, "--measure", name, "--folder", str(folder), "--keys", str(keys)]
+    figures: dict[str, Any] | None = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return figures
 
 
-def _write(count: int, seed: int, folder: Path) -> None:
-    # Imported here: the processes that measure have no use for the checks that these bring along.
-    from tests.benchmarks.checks import rows_of
-    from tests.benchmarks.near_generated import generate
+def _tables(count: int, seed: int, keys: int, place: Path) -> None:
+    """Print one line a table."""
+    from tests.benchmarks.interface_table import DATA_TABLE_MOST, TABLES, Figures, line, write_table
 
-    passages = generate(count, seed)
-    write_rows(rows_of(passages.str.split(" ").list.head(9).list.join(" ").alias("query"), passages), folder)
+    folder = place / f"rows-{count}-{seed}"
+    write_table(count, seed, folder)
+    for name in TABLES:
+        if name == "DataTable" and count > DATA_TABLE_MOST:
+            print(f"{count:>10,}  {name:<14} not measured: takes more than 20 s to open")
+            continue
+        figures = _in_process(name, folder, keys)
+        print(
+            line(count, name, Figures(**figures)) if figures else f"{count:>10,}  {name:<14} not installed", flush=True
+        )
 
 
-def percentiles(taken: Sequence[float]) -> tuple[float, float]:
-    """The median and the 95th percentile."""
-    cuts = quantiles(taken, n=20, method="inclusive")
-    return cuts[9], cuts[18]
+def _app(count: int, seed: int, keys: int, place: Path) -> None:
+    """Print the figures of the app."""
+    from tests.benchmarks.interface_app import AppFigures, Memory, make_project, print_app
 
-
-def _line(count: int, name: str, figures: Figures) -> str:
-    times = "".join(f"{1000 * value:9.1f}" for taken in (figures.down, figures.page) for value in percentiles(taken))
-    memory = f"{figures.memory_open / 2**20:10.1f}{figures.memory / 2**20:10.1f}"
-    return f"{count:>10,}  {name:<14}{figures.opened:9.3f}{times}{memory}"
+    root = place / f"project-{count}-{seed}"
+    make_project(count, seed, root)
+    found = _in_process("app", root, keys)
+    assert found is not None
+    memory = {name: Memory(**found[name]) for name in ("memory_open", "memory_end")}
+    print_app(count, AppFigures(**{**found, **memory}))
 
 
 def main() -> None:
-    """Measure every table at every size and print one line for each."""
+    """Measure every table and the app at every size, and print what they took."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--only", choices=("table", "app"))
     parser.add_argument("--keys", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=TABLES, help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where generated files stay, to be used again")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.folder:
-        _measure(options.only, options.folder, options.keys)
+    if options.measure:
+        _measure(options.measure, options.folder, options.keys)
         return
-    print(f"{SIZE[0]}×{SIZE[1]}; {options.keys} keys; open in s; key to frame in ms; memory gained in MiB")
-    names = ("down p50", "p95", "page p50", "p95", "mem open", "mem end")
-    print(f"{'rows':>10}  {'table':<14}{'open':>9}" + "".join(f"{n:>{10 if 'm' in n else 9}}" for n in names))
-    for count in options.rows:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary) / "rows"
-            _write(count, options.seed, folder)
-            for name in TABLES:
-                if name == "DataTable" and count > DATA_TABLE_MOST:
-                    print(f"{count:>10,}  {name:<14} not measured: takes more than 20 s to open")
-                    continue
-                figures = _in_process(name, folder, options.keys)
-                print(_line(count, name, figures) if figures else f"{count:>10,}  {name:<14} not installed", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = options.keep or Path(temporary)
+        if options.only != "app":
+            from tests.benchmarks.interface_table import print_heading
+
+            print_heading(options.keys)
+            for count in options.rows:
+                _tables(count, options.seed, options.keys, place)
+        if options.only != "table":
+            for count in options.rows:
+                _app(count, options.seed, options.keys, place)
 
 
 if __name__ == "__main__":

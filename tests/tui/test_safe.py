@@ -93,9 +93,10 @@ def test_lines_keep_their_breaks_and_nothing_else(text: str) -> None:
 
 def test_a_cut_text_says_so() -> None:
     assert safe("x" * 200_000, 80).plain == "x" * 79 + "…"
-    shown = safe_lines("ab\n" * 300_000, 20_000).plain
+    shown = safe_lines("ab " * 300_000, 20_000).plain
     assert shown.endswith("\n… showing 20,000 of 900,000 characters")
     assert len(shown) < 20_100
+    assert safe_lines("ab\n" * 300_000).plain.endswith("\n… showing 1,000 of 300,001 lines")
     assert safe_lines("x" * 20_000).plain == "x" * 20_000
 
 
