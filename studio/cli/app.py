@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -10,7 +11,6 @@ import typer
 
 app = typer.Typer(
     name="harrier-studio",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -119,18 +119,44 @@ def root(
     """Options that stand before any command."""
 
 
+@app.command("open")
+def open_(
+    place: Annotated[
+        Optional[Path],
+        typer.Argument(metavar="[PROJECT|FILE]", help="A project, or a file or folder of pairs to make one of."),
+    ] = None,
+    panel: Annotated[PanelName, typer.Option(help="The panel to begin with.")] = PanelName.pairs,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Print the panel as plain lines instead.")] = False,
+    theme: Annotated[Optional[str], typer.Option(help="A theme's name; default: your own.")] = None,
+) -> None:
+    """Open the studio; `open` itself may be left out. Without a place: the project here, or the first screen."""
+    from studio.cli import opening
+
+    opening.open_studio(place, panel.value, read_only, plain, theme=theme)
+
+
 @app.command()
 def demo(
     project: Annotated[
         Optional[Path], typer.Option("--project", "-p", help="Keep the sample project here (default: thrown away).")
     ] = None,
-    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Keep the cleaned export here.")] = None,
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="Keep the cleaned export here (a report).")] = None,
+    report: Annotated[bool, typer.Option("--report", help="Print the report on a terminal, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the main job on the embedded sample project and print what it did."""
-    from studio.cli import sampling
+    """Open the studio on the embedded sample project, with a short tour; without a terminal, print a report.
 
-    sampling.demo(project, out, as_json)
+    The report runs the main job: import, checks, decisions, preview, export, verification.
+    """
+    if report or as_json or out or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        from studio.cli import sampling
+
+        sampling.demo(project, out, as_json)
+    else:
+        from studio.cli import opening
+
+        opening.demo(project)
 
 
 @app.command("import")

@@ -11,6 +11,7 @@ import typer
 from typer.main import get_command
 
 from studio.cli.app import app
+from studio.cli.dispatch import with_open
 from studio.cli.output import say
 from studio.errors import Cancelled, ExitCode, StudioError
 
@@ -66,6 +67,7 @@ def _invoke(arguments: list[str]) -> None:
         app(arguments, prog_name=_PROGRAM)
         return
     command = get_command(app)
+    arguments = with_open(arguments, command.commands)  # type: ignore[attr-defined]
     with command.make_context(_PROGRAM, arguments) as context:
         command.invoke(context)
 

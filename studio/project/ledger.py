@@ -140,12 +140,12 @@ class Ledger:
     def append_step(self, steps: Iterable[tuple[Action, str, list[Target]]], *, actor: str = "person") -> list[int]:
         """Append several decisions (action, reason, targets) of a person in one transaction; one undo takes all."""
         with self._transaction() as connection:
+            several = [step for step in steps if step[2]]
             first = 1 + (connection.execute("SELECT max(seq) FROM decisions").fetchone()[0] or 0)
-            basis = json.dumps({"step": first})
+            basis = json.dumps({"step": first}) if len(several) > 1 else None
             return [
                 self._insert(connection, action, actor, reason, basis, None, None, targets)
-                for action, reason, targets in steps
-                if targets
+                for action, reason, targets in several
             ]
 
     def undo(self, actor: str = "person") -> list[Decision]:

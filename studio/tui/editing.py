@@ -7,19 +7,21 @@ import os
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from textual import events
 from textual.app import App, ComposeResult, SuspendNotSupported
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Label, Static, TextArea
+from textual.widgets import Label, Static
 
 from studio.errors import InputError, UnavailableError
-from studio.text.safe import json_safe, visible
+from studio.text.safe import json_safe
 from studio.tui.command import Command, bindings
 from studio.tui.safe import safe
+from studio.tui.safe_area import SafeArea
 from studio.view.session import Shown
 
 EDITOR = (
@@ -28,98 +30,101 @@ EDITOR = (
 )
 
 
-class Spelled:
-    """A text as it can be edited: what steers a terminal, or cannot be seen, is spelled out as ⟨U+001B⟩.
-
-    A text area passes such characters on to the terminal, and takes some of them for line ends, which it then
-    rewrites. `back` puts them in again, so that an edit changes what was edited and nothing else.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._line_end = "\r\n" if 0 < text.count("\r\n") == text.count("\n") == text.count("\r") else "\n"
-        text = text.replace(self._line_end, "\n")
-        self._names: dict[str, str] = {}
-        for character in sorted(set(text) - {"\n", "\t"}):
-            name = visible(character)
-            if name == character:
-                continue
-            # A text may also speak of such a character in words.
-            while name in text:
-                name = f"{name[:-1]}′⟩"
-            self._names[character] = name
-        self.shown = text.translate({ord(character): name for character, name in self._names.items()})
-        """The text to edit."""
-
-    def back(self, edited: str) -> str:
-        """Return the edited text with the characters themselves in the place of their names."""
-        for character, name in self._names.items():
-            edited = edited.replace(name, character)
-        return edited.replace("\n", self._line_end)
-
-
-class _Area(TextArea):
-    """A text area that nothing invisible gets into."""
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Spell out what is pasted, before the text area takes it."""
-        event.text = Spelled(event.text.replace("\r\n", "\n").replace("\r", "\n")).shown
+_TITLES = {"query": "query", "positive": "passage"}
+_LONGEST = 20_000
+"""Characters of a text that is edited here: in a longer one every key would take its time."""
+_MOST_NEGATIVES = 12
+"""Negatives that are edited here: each is an area of its own, to be laid out and to be found."""
 
 
 class EditScreen(ModalScreen[dict[str, object] | None]):
-    """The texts of a row in text areas. Answers with the fields that were changed, or None when left."""
+    """The texts of a row in text areas. Answers with the fields that were changed, or None when left.
+
+    Very long texts, and negatives after the twelfth, have no area; they stay as they are.
+    """
 
     BINDINGS = bindings(EDITOR)
+    # The app's own rules for .dialog would win over these.
     DEFAULT_CSS = """
-    EditScreen .dialog { width: 95%; height: 90%; }
-    EditScreen TextArea { height: 1fr; min-height: 4; border: round $primary 50%; }
-    EditScreen Label { text-style: bold; }
+    EditScreen #edit-dialog {
+        width: 95%; max-width: 130; height: 100%; max-height: 48;
+        background: $surface; border: round $primary; padding: 0 1;
+    }
+    EditScreen #edit-title { text-style: bold; }
+    EditScreen #edit-texts { height: 1fr; scrollbar-size-vertical: 1; }
+    EditScreen SafeArea {
+        height: 1fr; min-height: 4; padding: 0; border: round $primary 50%; border-title-color: $foreground;
+        scrollbar-size-vertical: 1;
+    }
+    EditScreen SafeArea:focus { border: round $accent; border-title-style: bold; }
+    EditScreen #area-positive { height: 2fr; min-height: 6; }
+    EditScreen .left-out { padding: 0 1; text-style: italic; }
+    EditScreen #edit-hint { color: $foreground 70%; }
     """
 
     def __init__(self, shown: Shown) -> None:
         super().__init__()
         self._shown = shown
         negatives = {f"negative {at}": text for at, text in enumerate(shown.negatives, 1)}
-        texts = {"query": shown.query, "positive": shown.positive, **negatives}
-        self._spelled = {name: Spelled(text) for name, text in texts.items()}
+        self._texts = {"query": shown.query, "positive": shown.positive, **negatives}
+        here = list(self._texts)[: 2 + _MOST_NEGATIVES]
+        self._areas = {
+            name: SafeArea(self._texts[name], id=f"area-{name.replace(' ', '-')}")
+            for name in here
+            if len(self._texts[name]) <= _LONGEST
+        }
 
     def compose(self) -> ComposeResult:
-        """One area a text."""
-        with Vertical(classes="dialog wide"):
-            yield Label(safe(f"edit row {self._shown.number:,}"))
-            for name, spelled in self._spelled.items():
-                yield Label(safe(name))
-                yield _Area(spelled.shown, id=_area(name), soft_wrap=True, tab_behavior="focus")
-            yield Static(safe("ctrl+s: save as one decision · esc: leave · tab: next text"), classes="hint")
+        """One area a text, and a line for each that has none."""
+        with Vertical(id="edit-dialog"):
+            yield Label(safe(f"edit row {self._shown.number:,}"), id="edit-title")
+            with VerticalScroll(id="edit-texts", can_focus=False):
+                for name in list(self._texts)[: 2 + _MOST_NEGATIVES]:
+                    if (area := self._areas.get(name)) is not None:
+                        area.border_title = Content(_TITLES.get(name, name))
+                        yield area
+                    else:
+                        words = (
+                            f"{_TITLES.get(name, name)}: {len(self._texts[name]):,} characters, too long to edit here"
+                        )
+                        yield Static(safe(words), classes="left-out")
+                if (more := len(self._shown.negatives) - _MOST_NEGATIVES) > 0:
+                    words = f"{more:,} more negatives, from the {_MOST_NEGATIVES + 1}th on, have no room here"
+                    yield Static(safe(words), classes="left-out")
+            yield Static(safe(" · ".join(self._hints())), id="edit-hint")
+
+    def _hints(self) -> Iterator[str]:
+        yield "ctrl+s: save as one decision · esc: leave · tab: next text"
+        if len(self._areas) < len(self._texts):
+            yield "E in Pairs edits all of it in $EDITOR"
+        if any(area.holds_signs for area in self._areas.values()):
+            yield SafeArea.LEGEND
 
     def on_mount(self) -> None:
-        """Ready to type in the query."""
-        self.query(TextArea).first().focus()
+        """Ready to type in the first text."""
+        for area in [*self._areas.values()][:1]:
+            area.focus()
 
     def action_save(self) -> None:
-        """Answer with what differs; an empty query or passage is refused."""
-        texts = {
-            name: spelled.back(self.query_one(f"#{_area(name)}", TextArea).text)
-            for name, spelled in self._spelled.items()
-        }
-        fields: dict[str, object] = {
-            name: texts[name] for name in ("query", "positive") if texts[name] != getattr(self._shown, name)
-        }
-        negatives = [text for name, text in texts.items() if name.startswith("negative") and text.strip()]
-        if negatives != list(self._shown.negatives):
-            fields["negatives"] = negatives
-        empty = [name for name in ("query", "positive") if not texts[name].strip()]
-        if empty:
-            self.notify(f"The {empty[0]} would be empty: drop the row instead, or give it a text.", markup=False)
-            return
+        """Answer with what differs; a query or passage that was emptied is refused, an emptied negative goes."""
+        texts = self._texts | {name: area.value for name, area in self._areas.items()}
+        changed = [name for name, text in texts.items() if text != self._texts[name]]
+        fields: dict[str, object] = {name: texts[name] for name in ("query", "positive") if name in changed}
+        for name in fields:
+            if not texts[name].strip():
+                words = f"The {_TITLES[name]} would be empty: drop the row instead, or give it a text."
+                self.notify(words, markup=False)
+                return
+        if any(name not in fields for name in changed):
+            # A blank negative that was there before is no one's decision.
+            fields["negatives"] = [
+                text for name, text in texts.items() if name not in _TITLES and (text.strip() or name not in changed)
+            ]
         self.dismiss(fields)
 
     def action_close(self) -> None:
         """Leave."""
         self.dismiss(None)
-
-
-def _area(name: str) -> str:
-    return f"area-{name.replace(' ', '-')}"
 
 
 def edit_outside(app: App[Any], shown: Shown) -> dict[str, object]:

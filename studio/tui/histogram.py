@@ -96,9 +96,12 @@ class HistogramScreen(ModalScreen[None]):
 
 
 def _drawn(found: Histogram, title: str) -> Content:
-    lines = [Content.styled(title, "bold"), Content("")]
+    lines = [Content.styled(title, "bold")]
     if not found.counts:
         return Content("\n").join([*lines, Content("no rows")])
+    words = {0.0: "least", 0.5: "median", 1.0: "most"}
+    quantiles = "  ".join(f"{words.get(q, f'{q:.0%}')} {length:,}" for q, length in found.quantiles.items())
+    lines += [Content(quantiles), Content("")]
     most, total = max(found.counts), sum(found.counts)
     width = len(f"{found.edges[-1]:,}")
     cut_drawn = found.limit is None
@@ -111,9 +114,7 @@ def _drawn(found: Histogram, title: str) -> Content:
         lines.append(Content(f"{low:>{width},}{plus} {_bar(count, most)} {count:,}"))
     if not cut_drawn:
         lines.append(_cut_line(found, total, width))
-    words = {0.0: "least", 0.5: "median", 1.0: "most"}
-    quantiles = "  ".join(f"{words.get(q, f'{q:.0%}')} {length:,}" for q, length in found.quantiles.items())
-    return Content("\n").join([*lines, Content(""), Content(quantiles)])
+    return Content("\n").join(lines)
 
 
 def _bar(count: int, most: int) -> str:

@@ -320,7 +320,7 @@ class PairsScreen(PanelScreen):
         if rows is None or not len(rows):
             return
         action = Action(name)
-        positions = list(range(len(rows))) if rows.positions is None else rows.positions.tolist()
+        positions = np.arange(len(rows)) if rows.positions is None else rows.positions
         question = f"{name.capitalize()} all {len(positions):,} rows shown?"
         shown = format_where(self.where) if self.where else "no filter: this is every row"
         if len(positions) >= _CONFIRM_FROM or not self.where:

@@ -46,12 +46,12 @@ def panel_screens() -> Mapping[str, type[PanelScreen]]:
 
 def all_commands() -> tuple[Command, ...]:
     """Every command that can be given another key."""
+    from studio.tui.contract_editor import EDITOR as CONTRACT
     from studio.tui.dialogs import CONFIRM, DIALOG, TELL
     from studio.tui.editing import EDITOR
     from studio.tui.help import HELP
     from studio.tui.histogram import HISTOGRAM
     from studio.tui.importing import IMPORT
-    from studio.tui.prompts import EDITOR as CONTRACT
     from studio.tui.table import TABLE
     from studio.tui.tour import TOUR
     from studio.tui.welcome import PATH, WELCOME

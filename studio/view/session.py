@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from studio.errors import UnavailableError
 from studio.project.ledger import Action, Decision, Target
@@ -25,6 +26,10 @@ from studio.view.states import TOUCHED_SCHEMA, Changed
 PERSON = "person"
 _PATIENCE = 60.0
 """Seconds that a decision waits for another process that is deciding, such as a rule over a million rows."""
+_AHEAD = 1_000
+"""Rows of one decision whose reason is shown before the engine has answered; their status is shown of all."""
+_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.GROUP)
+"""What leaves the status of a row as it is."""
 KEPT, REMOVED, EDITED, MOVED = range(len(STATUSES))
 
 
@@ -55,7 +60,7 @@ class Step:
     """One decision to make: an action over rows, with a value for all of them or one a row."""
 
     action: Action
-    positions: Sequence[int]
+    positions: Sequence[int] | NDArray[np.integer[Any]]
     reason: str
     value: str | None = None
     keeper: int | None = None
@@ -84,6 +89,7 @@ class Session:
         self._touched_at = np.empty(0, np.uint32)
         self._ahead: dict[int, dict[str, Any]] = {}
         self._seq = 0
+        self._unwritten = 0
         self._writing = threading.Lock()
 
     def shown(self, positions: Iterable[int]) -> list[Shown]:
@@ -116,25 +122,30 @@ class Session:
         return self._touched.row(at, named=True)
 
     def expect(self, steps: Sequence[Step]) -> None:
-        """Show at once what `decide` of these steps will come to; the engine's answer replaces it."""
+        """Show at once what `decide` of these steps will come to; the engine's answer to that replaces it."""
         for step in steps:
-            for position in step.positions:
-                self._expect(step, int(position))
+            self._expect(step, np.asarray(step.positions, np.int64))
+        self._unwritten += 1
+        self.kept = len(self.status) - int(np.count_nonzero(self.status == REMOVED))
         self.version += 1
 
-    def _expect(self, step: Step, position: int) -> None:
-        was = int(self.status[position])
-        ahead = self._ahead.setdefault(position, {"reason": step.reason, "by_person": True})
+    def _expect(self, step: Step, positions: NDArray[np.int64]) -> None:
+        if step.action in _REMARKS:
+            return
+        was = self.status[positions]
         if step.action is Action.DROP:
-            self.status[position] = REMOVED
-        elif step.action is Action.KEEP and was == REMOVED:
-            self.status[position] = KEPT
+            self.status[positions] = REMOVED
+        elif step.action is Action.KEEP:
+            self.status[positions] = np.where(was == REMOVED, KEPT, was)
         elif step.action is Action.EDIT:
-            ahead |= json.loads(step.value or "{}")
-            self.status[position] = was if was in (MOVED, REMOVED) else EDITED
+            self.status[positions] = np.where((was == MOVED) | (was == REMOVED), was, EDITED)
         elif step.action in (Action.REPOINT, Action.MOVE):
-            self.status[position] = MOVED
-        self.kept += int(was == REMOVED) - int(self.status[position] == REMOVED)
+            self.status[positions] = MOVED
+        fields = {"reason": step.reason, "by_person": True}
+        if step.action is Action.EDIT:
+            fields |= json.loads(step.value or "{}")
+        for position in positions[:_AHEAD].tolist():
+            self._ahead.setdefault(position, {}).update(fields)
 
     def decide(self, steps: Sequence[Step]) -> list[int]:
         """Write steps to the ledger as one step of undo; return their sequence numbers.
@@ -142,11 +153,14 @@ class Session:
         Raises:
             UnavailableError: the session is read-only, or another process is deciding on this project just now.
         """
-        self._refuse_if_read_only()
-        with self._writing, self.project.locked(wait=_PATIENCE):
-            made = self.project.ledger.append_step(
-                [(step.action, step.reason, self._targets(step)) for step in steps], actor=PERSON
-            )
+        try:
+            self._refuse_if_read_only()
+            with self._writing, self.project.locked(wait=_PATIENCE):
+                made = self.project.ledger.append_step(
+                    [(step.action, step.reason, self._targets(step)) for step in steps], actor=PERSON
+                )
+        finally:
+            self._unwritten = max(0, self._unwritten - 1)
         self._seq = max(self._seq, *made) if made else self._seq
         return made
 
@@ -164,7 +178,7 @@ class Session:
 
     def apply(self, changed: Changed) -> None:
         """Take in what the engine says the decisions come to, unless something was decided after it looked."""
-        if changed.last_seq < self._seq:
+        if self._unwritten or changed.last_seq < self._seq:
             return
         self._seq = changed.last_seq
         self._ahead.clear()
@@ -186,7 +200,7 @@ class Session:
 
     def _targets(self, step: Step) -> list[Target]:
         keeper = None if step.keeper is None else self.row_id(step.keeper)
-        ids = self.rows.row_ids.gather(list(step.positions))
+        ids = self.rows.row_ids.gather(np.asarray(step.positions, np.int64))
         return [Target(row_id, keeper, value=step.value) for row_id in ids]
 
     def _refuse_if_read_only(self) -> None:

@@ -19,10 +19,13 @@ from studio.prompts.visible import visible
 from studio.sample import model_location
 from studio.tui.app import StudioApp
 from studio.tui.command import keymap
+from studio.tui.contract_editor import EDITOR, ContractEditor
 from studio.tui.dialogs import AskText, Choose, Confirm, Tell
 from studio.tui.pairs import PairsScreen
-from studio.tui.prompts import EDITOR, ContractEditor, PromptArea, PromptsScreen, _folded
+from studio.tui.prompt_drawing import folded
+from studio.tui.prompts import PromptsScreen
 from studio.tui.registry import STUDIO
+from studio.tui.safe_area import SafeArea
 from studio.view.where import Where
 
 OWN = PRESETS["web_search_query"]
@@ -213,7 +216,7 @@ def test_an_edit_can_be_left(project: Project, stay: bool) -> None:
         await answer(app, pilot, "n" if stay else "y")
         if stay:
             await until(pilot, lambda: isinstance(app.screen, ContractEditor))
-            assert app.screen.query_one("#edit-query", PromptArea).value == OWN.query + "x"
+            assert app.screen.query_one("#edit-query", SafeArea).value == OWN.query + "x"
         else:
             await until(pilot, lambda: app.screen is panel(app))
 
@@ -228,7 +231,7 @@ def test_a_refused_save_keeps_what_was_typed(project: Project) -> None:
         await pilot.press("x", "ctrl+s")
         await answer(app, pilot, "n")
         await until(pilot, lambda: isinstance(app.screen, ContractEditor))
-        assert app.screen.query_one("#edit-query", PromptArea).value == OWN.query + "x"
+        assert app.screen.query_one("#edit-query", SafeArea).value == OWN.query + "x"
 
     use(project.root, act)
 
@@ -246,7 +249,7 @@ def test_a_hostile_prompt_is_shown_and_kept(make_project: Callable[..., Project]
         assert "⟨U+001B⟩" in text_of(app, "#contract")
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ContractEditor) and app.focused is not None)
-        areas = app.screen.query(PromptArea)
+        areas = app.screen.query(SafeArea)
         assert [area.value for area in areas] == [HOSTILE, "\x85[/]"]
         assert all(area.holds_other_breaks for area in areas)
         drawn = "".join(strip.text for area in areas for strip in area.render_lines(area.size.region))
@@ -294,7 +297,7 @@ def test_the_editor_fills_in_presets(project: Project) -> None:
         await pilot.press("f3")
         await choose(app, pilot, "the model's own bitext_query")
         await until(pilot, lambda: isinstance(app.screen, ContractEditor))
-        assert app.screen.query_one("#edit-query", PromptArea).value == PRESETS["bitext_query"].query
+        assert app.screen.query_one("#edit-query", SafeArea).value == PRESETS["bitext_query"].query
         await pilot.press("f2")
         await choose(app, pilot, "legal")
         await until(pilot, lambda: isinstance(app.screen, ContractEditor))
@@ -469,6 +472,6 @@ def test_no_two_commands_share_a_key(vim: bool) -> None:
 @pytest.mark.parametrize("width", [10, 17, 80])
 @pytest.mark.parametrize("text", ["", "a" * 95, visible(OWN.query), visible("\n\n x\n"), "漢字" * 40 + "␠b"])
 def test_folding_loses_nothing(text: str, width: int) -> None:
-    lines = _folded(text, width)
+    lines = folded(text, width)
     assert "".join(lines) == text
     assert all(len(line) <= width for line in lines)
