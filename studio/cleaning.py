@@ -131,4 +131,5 @@ def _source_settings(info: SourceInfo) -> SourceSettings:
 
 
 def _named(roles: Roles) -> dict[str, str | list[str]]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(roles).items() if value}
+    named = {name: value for name, value in vars(roles).items() if value not in (None, ())}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in named.items()}

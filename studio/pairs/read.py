@@ -68,7 +68,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One table or stream of records of a source: `name` is the file as rows will name it."""
 
     name: str
@@ -125,8 +125,8 @@ def read_pairs(
 
 def describe_source(source: str | Path, roles: Roles = NO_ROLES) -> tuple[str, dict[str, Any], Roles]:
     """Tell a source's format, its columns with a sample value each, and the roles detected, from its first rows."""
-    fmt, parts = _parts(source, Path(source).name, roles, Built(), [], silent, limit=_DETECTED_ON)
-    samples = _samples(next(parts, _Part("", None, [])).content)
+    fmt, parts = parts_of(source, Path(source).name, roles, Built(), [], silent, limit=_DETECTED_ON)
+    samples = samples_of(next(parts, Part("", None, [])).content)
     return fmt, samples, detect(samples, roles, str(source))
 
 
@@ -135,13 +135,13 @@ def _read_source(source: str | Path, name: str, roles: Roles, progress: Progress
     notes: list[str] = []
     found: Roles | None = None
     progress(f"read {name}", 0, None)
-    fmt, parts = _parts(source, name, roles, built, notes, progress)
+    fmt, parts = parts_of(source, name, roles, built, notes, progress)
     seen = 0
     for part in parts:
         before = len(built.rejects)
         rows += len(part.content) + before - seen
         if len(part.content):
-            found = _build(part, roles, str(source), built, progress)
+            found = build(part, roles, str(source), built, progress)
         seen = len(built.rejects)
     if found is None:
         found = roles
@@ -152,22 +152,24 @@ def _read_source(source: str | Path, name: str, roles: Roles, progress: Progress
     return built, SourceInfo(str(source), fmt, digest, size, rows, pairs, len(built.rejects), found, tuple(notes))
 
 
-def _build(part: _Part, asked: Roles, where: str, built: Built, progress: Progress) -> Roles:
+def build(part: Part, asked: Roles, where: str, built: Built, progress: Progress) -> Roles:
+    """Add a part's pairs and rejects to `built`; return the roles its columns were given."""
     content = part.content
-    samples = _samples(content)
+    samples = samples_of(content)
     column = tuple_column(samples) if not (asked.query or asked.positive) else None
     if column:
-        content = [(line, _from_tuple(record, column)) for line, record in _as_records(content)]
+        content = [(line, from_tuple(record, column)) for line, record in as_records(content)]
         samples = {"query": "", "positive": "", "negatives": [""]} | {k: v for k, v in samples.items() if k != column}
     roles = detect(samples, asked, where)
     if isinstance(content, pl.DataFrame) and _is_flat(content, roles):
         build_from_frame(content, roles, part.name, part.split, built)
     else:
-        build_from_records(_as_records(content), roles, part.name, part.split, built, progress)
+        build_from_records(as_records(content), roles, part.name, part.split, built, progress)
     return roles
 
 
-def _from_tuple(record: Any, column: str) -> Any:
+def from_tuple(record: Any, column: str) -> Any:
+    """A record whose `column` holds a whole tuple, as one with a column a text; any other as it is."""
     texts = record.get(column) if isinstance(record, dict) else None
     if not isinstance(texts, list):
         return record
@@ -177,7 +179,8 @@ def _from_tuple(record: Any, column: str) -> Any:
     return {"query": texts[0], "positive": texts[1], "negatives": texts[2:], **rest}
 
 
-def _as_records(content: pl.DataFrame | list[Record]) -> Iterable[Record]:
+def as_records(content: pl.DataFrame | list[Record]) -> Iterable[Record]:
+    """The records of a part, each with its line."""
     if not isinstance(content, pl.DataFrame):
         return content
     lines = content["__line"] if "__line" in content.columns else range(1, content.height + 1)
@@ -191,10 +194,10 @@ def _is_flat(frame: pl.DataFrame, roles: Roles) -> bool:
     return plain and all(dtype.is_numeric() or dtype in (pl.String, pl.Boolean) for dtype in others)
 
 
-def _samples(content: pl.DataFrame | list[Record]) -> dict[str, Any]:
+def samples_of(content: pl.DataFrame | list[Record]) -> dict[str, Any]:
     """Each column with the first value that is not null among the first rows, in source order."""
     samples: dict[str, Any] = {}
-    records = _as_records(content.head(_DETECTED_ON) if isinstance(content, pl.DataFrame) else content[:_DETECTED_ON])
+    records = as_records(content.head(_DETECTED_ON) if isinstance(content, pl.DataFrame) else content[:_DETECTED_ON])
     for _, record in records:
         if isinstance(record, dict):
             for key, value in record.items():
@@ -203,7 +206,7 @@ def _samples(content: pl.DataFrame | list[Record]) -> dict[str, Any]:
     return samples
 
 
-def _parts(
+def parts_of(
     source: str | Path,
     name: str,
     roles: Roles,
@@ -211,7 +214,7 @@ def _parts(
     notes: list[str],
     progress: Progress,
     limit: int | None = None,
-) -> tuple[str, Iterator[_Part]]:
+) -> tuple[str, Iterator[Part]]:
     """Tell a source's format, and its parts, read one by one as they are asked for."""
     path = Path(source)
     try:
@@ -224,25 +227,25 @@ def _parts(
         fmt = _format(path)
         return fmt, iter([_file_part(path, fmt, name, None, roles, built, progress, limit)])
     if is_folder:
-        return _folder_parts(path, name, roles, built, notes, progress)
+        return _folder_parts(path, name, roles, built, notes, progress, limit)
     if _HUB_NAME.fullmatch(str(source)):
         return "hub", (
-            _Part(f"{source}/{split or 'data'}", split, table) for split, table in hub_splits(str(source)).items()
+            Part(f"{source}/{split or 'data'}", split, table) for split, table in hub_splits(str(source)).items()
         )
     raise InputError("There is no such file or folder.", where=visible(str(source), 200), remedy="check the path")
 
 
 def _folder_parts(
-    path: Path, name: str, roles: Roles, built: Built, notes: list[str], progress: Progress
-) -> tuple[str, Iterator[_Part]]:
+    path: Path, name: str, roles: Roles, built: Built, notes: list[str], progress: Progress, limit: int | None
+) -> tuple[str, Iterator[Part]]:
     collection = judged_collection(path)
     if collection:
         judged = itertools.groupby(collection(built.rejects, notes), key=lambda item: item[:2])
         return "judged collection", (
-            _Part(f"{name}/{file}", split, [record for *_, record in group]) for (file, split), group in judged
+            Part(f"{name}/{file}", split, [record for *_, record in group]) for (file, split), group in judged
         )
     if is_saved_dataset(path):
-        return "hf dataset", (_Part(f"{name}/{s or 'data'}", s, table) for s, table in saved_splits(path).items())
+        return "hf dataset", (Part(f"{name}/{s or 'data'}", s, table) for s, table in saved_splits(path).items())
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and plain_suffix(file) in _FORMATS]
     files = [file for file in files if plain_suffix(file) != ".txt" and not file.name.startswith(".")]
     data = [file for file in files if plain_suffix(file) != ".json"] or files
@@ -259,7 +262,7 @@ def _folder_parts(
             roles,
             built,
             progress,
-            None,
+            limit,
         )
         for file in data
     )
@@ -295,14 +298,14 @@ def _file_part(
     built: Built,
     progress: Progress,
     limit: int | None,
-) -> _Part:
+) -> Part:
     if fmt in ("parquet", "arrow"):
-        return _Part(name, split, _table(path, fmt, limit))
+        return Part(name, split, _table(path, fmt, limit))
     with opened(path) as stream:
         if fmt == "json":
             document = json_document(stream.read())
             if document is not None:
-                return _Part(name, split, list(_listed(enumerate(document, 1))))
+                return Part(name, split, list(_listed(enumerate(document, 1))))
     with opened(path) as stream:
         if fmt in ("json", "jsonl"):
             records: Iterator[Record] = _listed(json_lines(stream, name, built.rejects))
@@ -315,8 +318,8 @@ def _file_part(
             {column: [record[column] for _, record in content] for column in columns},
             schema=dict.fromkeys(columns, pl.String),
         )
-        return _Part(name, split, table.with_columns(pl.Series("__line", [line for line, _ in content], pl.Int64)))
-    return _Part(name, split, content)
+        return Part(name, split, table.with_columns(pl.Series("__line", [line for line, _ in content], pl.Int64)))
+    return Part(name, split, content)
 
 
 def _listed(records: Iterable[Record]) -> Iterator[Record]:

@@ -75,7 +75,10 @@ _TUPLES = ["texts", "set", "sentences", "tuple"]
 
 @dataclass(frozen=True)
 class Roles:
-    """Which source column plays which role; None (or empty): no column does, or none is known yet."""
+    """Which source column plays which role; None (or empty): no column does, or none is known yet.
+
+    In what was named by hand, "" (negatives: a single "") says that no column does, whatever the names tell.
+    """
 
     query: str | None = None
     positive: str | None = None
@@ -89,7 +92,7 @@ class Roles:
     def columns(self) -> frozenset[str]:
         """Every column that has a role."""
         single = (self.query, self.positive, self.score, self.label, self.group, self.split)
-        return frozenset((*(column for column in single if column), *self.negatives))
+        return frozenset(column for column in (*single, *self.negatives) if column)
 
 
 NO_ROLES = Roles()
@@ -131,17 +134,19 @@ def detect(samples: Mapping[str, Any], asked: Roles, where: str) -> Roles:
                 return column
         return None
 
-    found = replace(asked, query=asked.query or first(_QUERY))
-    found = replace(found, positive=asked.positive or first(_POSITIVE))
-    if not asked.negatives:
-        negatives = [column for column in samples if _NEGATIVE.match(_plain(column)) and column in free.values()]
-        found = replace(found, negatives=tuple(negatives))
+    def told(given: str | None, names: Sequence[str], fits: type | tuple[type, ...] = object) -> str | None:
+        return first(names, fits) if given is None else given or None
+
+    found = replace(asked, query=told(asked.query, _QUERY))
+    found = replace(found, positive=told(asked.positive, _POSITIVE))
+    negatives = [column for column in samples if _NEGATIVE.match(_plain(column)) and column in free.values()]
     found = replace(
         found,
-        score=asked.score or first(_SCORE, (int, float, str)),
-        label=asked.label or first(_LABEL, (int, float, str)),
-        group=asked.group or first(_GROUP, (int, str)),
-        split=asked.split or first(_SPLIT, str),
+        negatives=tuple(column for column in asked.negatives or negatives if column),
+        score=told(asked.score, _SCORE, (int, float, str)),
+        label=told(asked.label, _LABEL, (int, float, str)),
+        group=told(asked.group, _GROUP, (int, str)),
+        split=told(asked.split, _SPLIT, str),
     )
     missing = [role for role in ("query", "positive") if getattr(found, role) is None]
     if missing:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from studio.errors import InputError
 from studio.pairs.build import Built
 from studio.pairs.folders import judged_collection
-from studio.pairs.read import _as_records, _build, _from_tuple, _Part, _parts, _samples
+from studio.pairs.read import Part, as_records, build, from_tuple, parts_of, samples_of
 from studio.pairs.roles import NO_ROLES, Roles, detect, tuple_column
 from studio.pairs.schema import UNREADABLE
 from studio.pairs.streams import plain_suffix
@@ -93,7 +93,7 @@ class Sniffed:
     roles: Roles
     problem: str
     tuples: str | None
-    head: _Part
+    head: Part
 
     def asked(self, chosen: Roles) -> Roles:
         """What to name by hand so that an import comes to `chosen`: nothing when detection does."""
@@ -118,7 +118,7 @@ class Sniffed:
         # Detection is told the outcome here too, so that the person sees what it adds.
         roles = detect(self._samples(), replace(chosen, **_nones(asked)), self.source)
         built = Built()
-        _build(self.head, asked, self.source, built, silent)
+        build(self.head, asked, self.source, built, silent)
         rows = pl.concat(built.frames).head(count) if built.frames else pl.DataFrame()
         pairs = tuple(
             FirstPair(**{**row, "negatives": tuple(row["negatives"])})
@@ -161,15 +161,15 @@ def sniff(sources: Sequence[str | Path]) -> Sniffed:
     size = _size(path)
     built = Built()
     if path.is_dir() and size > _READ_AT_ONCE and judged_collection(path):
-        fmt, head, count = "judged collection", _Part(path.name, None, []), None
+        fmt, head, count = "judged collection", Part(path.name, None, []), None
         samples, records = _JUDGED, []
     else:
-        fmt, parts = _parts(path, path.name, NO_ROLES, built, [], silent, limit=HEAD_ROWS)
-        whole = next(parts, _Part(path.name, None, []))
+        fmt, parts = parts_of(path, path.name, NO_ROLES, built, [], silent, limit=HEAD_ROWS)
+        whole = next(parts, Part(path.name, None, []))
         count = _count(path, fmt, whole, len(built.rejects))
         head = replace(whole, content=whole.content[:HEAD_ROWS])
-        samples = _samples(head.content)
-        records = [record for _, record in _as_records(head.content)]
+        samples = samples_of(head.content)
+        records = [record for _, record in as_records(head.content)]
     if not samples:
         first = f"; the first: line {built.rejects[0].line} {built.rejects[0].reason}" if built.rejects else ""
         raise InputError(
@@ -180,7 +180,7 @@ def sniff(sources: Sequence[str | Path]) -> Sniffed:
         )
     tuples = tuple_column(samples)
     if tuples:
-        records = [_from_tuple(record, tuples) for record in records]
+        records = [from_tuple(record, tuples) for record in records]
         samples = _head_samples(head, tuples)
     roles, problem = _detected(samples, str(path))
     columns = tuple(_column(name, records) for name in samples)
@@ -195,7 +195,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _count(path: Path, fmt: str, head: _Part, refused: int) -> int | None:
+def _count(path: Path, fmt: str, head: Part, refused: int) -> int | None:
     """The rows of one file: its head is all there is, or its format says how many there are."""
     if not path.is_file():
         return None
@@ -210,8 +210,8 @@ def _count(path: Path, fmt: str, head: _Part, refused: int) -> int | None:
     return None
 
 
-def _head_samples(head: _Part, tuples: str | None) -> dict[str, Any]:
-    samples = _samples(head.content) if len(head.content) else dict(_JUDGED)
+def _head_samples(head: Part, tuples: str | None) -> dict[str, Any]:
+    samples = samples_of(head.content) if len(head.content) else dict(_JUDGED)
     if tuples is None:
         return samples
     rest = {name: value for name, value in samples.items() if name != tuples}

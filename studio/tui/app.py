@@ -34,6 +34,7 @@ from studio.tui.themes import THEMES
 from studio.view.session import Session, Step
 
 NEXT_STEP = "?: help"
+_OF_A_PROJECT = ("panel", "undo", "redo", "check")
 _HARMLESS = Harmless()
 
 
@@ -335,6 +336,10 @@ class StudioApp(App[None], inherit_bindings=False):
         )
 
     # Commands
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What needs a project is not offered without one."""
+        return self.session is not None or action not in _OF_A_PROJECT
 
     def action_panel(self, name: str) -> None:
         """Go to a panel."""

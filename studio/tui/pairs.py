@@ -169,7 +169,6 @@ class PairsScreen(PanelScreen):
 
     def on_mount(self) -> None:
         """Start on the table."""
-        super().on_mount()
         table = self.query_one(PairTable)
         table.two_lines = self.studio.user.interface.two_lines
         table.focus()
