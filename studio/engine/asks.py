@@ -52,6 +52,7 @@ class Desk:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._bench: Bench | None = None
+        self._unlearned: Bench | None = None
         self._rows: tuple[str, pl.DataFrame] | None = None
 
     def open(self, root: Path) -> Bench:
@@ -65,10 +66,15 @@ class Desk:
             self._bench = None
             bench = Bench(root)
             self._give_rows(bench.project)
-            self._bench = bench
-            # It takes seconds at a million rows, and few asks need it.
-            threading.Thread(target=bench.learn_equal_texts, name="equal texts", daemon=True).start()
+            self._bench = self._unlearned = bench
             return bench
+
+    def rest(self) -> None:
+        """Nobody waits for an ask: do beforehand what takes seconds at a million rows, and what few asks need."""
+        with self._lock:
+            bench, self._unlearned = self._unlearned, None
+        if bench:
+            threading.Thread(target=bench.learn_equal_texts, name="equal texts", daemon=True).start()
 
     def bench(self, root: Path) -> Bench:
         """A project for asks, read if it is another one than before. Raises what `open` raises."""

@@ -15,6 +15,8 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 from studio.engine.asks import Context, Desk, answer
@@ -40,6 +42,8 @@ _MEMORY_SECONDS = 5.0
 _SURE_SECONDS = 0.5
 """How long a step must have been watched before its pace says anything."""
 _NICENESS = 10
+_REST_SECONDS = 0.5
+"""How long nothing was asked before the engine does something of its own accord."""
 
 
 class Pace:
@@ -104,10 +108,13 @@ class Reporter:
 
 
 class Queue:
-    """Requests of one lane that have not begun, and the thread that takes them in order."""
+    """Requests of one lane that have not begun, and the thread that takes them in order.
 
-    def __init__(self, name: str, do: Callable[[Request], None]) -> None:
-        self._do = do
+    `rest` is called whenever nothing was to be done for a while after something was.
+    """
+
+    def __init__(self, name: str, do: Callable[[Request], None], rest: Callable[[], None] = lambda: None) -> None:
+        self._do, self._rest = do, rest
         self._waiting: deque[Request] = deque()
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -127,12 +134,17 @@ class Queue:
         return found
 
     def _run(self) -> None:
+        rested = True
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                request = self._waiting.popleft()
+                self._changed.wait_for(lambda: self._waiting, None if rested else _REST_SECONDS)
+                request = self._waiting.popleft() if self._waiting else None
+            rested = request is None
             try:
-                self._do(request)
+                if request is None:
+                    self._rest()
+                else:
+                    self._do(request)
             except BaseException:  # a lane that stands still would leave the client waiting for ever
                 traceback.print_exc()
                 os._exit(1)
@@ -145,7 +157,7 @@ class Server:
         self._source, self._sink = source, sink
         self._sending = threading.Lock()
         self._desk = Desk()
-        self._asks = Queue("asks", self._answer)
+        self._asks = Queue("asks", self._answer, self._rest)
         self._jobs = Queue("jobs", self._work)
         self._cancelled: dict[int, threading.Event] = {}
         """By id, for every job that has not ended."""
@@ -178,7 +190,13 @@ class Server:
     def _answer(self, request: Request) -> None:
         self._finish(request, lambda: answer(Context(self._desk, request.root), request.name, request.arguments))
 
+    def _rest(self) -> None:
+        give_way()
+        self._desk.rest()
+
     def _work(self, request: Request) -> None:
+        give_way()
+
         def tell(progressed: Progressed) -> None:
             self._send(encoded(Told(request.id, progressed)))
 
@@ -211,12 +229,24 @@ class Server:
                 os._exit(0)
 
 
+def give_way() -> None:
+    """Let the interface go first from now on. Until it has its first answers, it is the one that waits for us."""
+    if not hasattr(os, "setpriority"):
+        return
+    with suppress(OSError):
+        # Linux counts niceness by thread, and a new thread has that of the one that starts it.
+        tasks = Path("/proc/self/task")
+        for thread in [int(task.name) for task in tasks.iterdir()] if tasks.exists() else [0]:
+            with suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, thread, _NICENESS)
+        # Where Linux groups processes by session, niceness counts inside a session only, and ours is our own.
+        Path("/proc/self/autogroup").write_text(str(_NICENESS))
+
+
 def main() -> None:
     """Serve the client at the other end of stdin and stdout until it is gone, then end at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     source, sink = _own_streams()
-    if hasattr(os, "nice"):
-        os.nice(_NICENESS)
     try:
         Server(source, sink).serve()
     except BaseException:

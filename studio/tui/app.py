@@ -36,6 +36,8 @@ from studio.view.session import Session, Step
 NEXT_STEP = "?: help"
 _OF_A_PROJECT = ("panel", "undo", "redo", "check")
 _HARMLESS = Harmless()
+_CLIPBOARD_BYTES = 74_000
+"""What terminals take: many stop at 100,000 bytes of base64."""
 
 
 @dataclass(frozen=True)
@@ -413,7 +415,10 @@ class StudioApp(App[None], inherit_bindings=False):
             self.fail(error)
 
     def copy(self, text: str, what: str) -> None:
-        """Copy through the terminal (OSC 52) and say so."""
+        """Copy through the terminal (OSC 52) and say so; no terminal says whether it took it."""
+        if len(text.encode()) > _CLIPBOARD_BYTES:
+            self.say(f"{what} is too long for a terminal's clipboard: {len(text):,} characters.", severity="warning")
+            return
         self.copy_to_clipboard(text)
         self.say(f"{what}: {len(text):,} characters sent to the terminal's clipboard (OSC 52).")
 

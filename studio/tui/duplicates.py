@@ -381,7 +381,6 @@ class DuplicatesScreen(PanelScreen):
 
     def on_mount(self) -> None:
         """Begin on the list."""
-        super().on_mount()
         self.query_one("#clusters").focus()
 
     def changed(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.app import App, ComposeResult, SuspendNotSupported
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
@@ -31,6 +32,8 @@ EDITOR = (
 
 
 _TITLES = {"query": "query", "positive": "passage"}
+_LEAST = 4
+"""Lines that a text takes at least, its border among them."""
 _LONGEST = 20_000
 """Characters of a text that is edited here: in a longer one every key would take its time."""
 _MOST_NEGATIVES = 12
@@ -58,6 +61,8 @@ class EditScreen(ModalScreen[dict[str, object] | None]):
     }
     EditScreen SafeArea:focus { border: round $accent; border-title-style: bold; }
     EditScreen #area-positive { height: 2fr; min-height: 6; }
+    EditScreen.-crowded SafeArea { height: 4; }
+    EditScreen.-crowded #area-positive { height: 8; }
     EditScreen .left-out { padding: 0 1; text-style: italic; }
     EditScreen #edit-hint { color: $foreground 70%; }
     """
@@ -104,6 +109,10 @@ class EditScreen(ModalScreen[dict[str, object] | None]):
         """Ready to type in the first text."""
         for area in [*self._areas.values()][:1]:
             area.focus()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Share the room while each text has its least of it; else let them scroll, as shares would be too large."""
+        self.set_class(event.size.height < _LEAST * (len(self._areas) + 2), "-crowded")
 
     def action_save(self) -> None:
         """Answer with what differs; a query or passage that was emptied is refused, an emptied negative goes."""

@@ -132,7 +132,6 @@ class PromptsScreen(PanelScreen):
 
     def on_mount(self) -> None:
         """Start on the preview."""
-        super().on_mount()
         self.query_one("#this").focus()
 
     def on_resize(self) -> None:

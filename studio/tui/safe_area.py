@@ -101,7 +101,7 @@ class SafeArea(TextArea):
 
     def edit(self, edit: Edit) -> EditResult:
         """Put in, or take out, a part of the text; all that is typed or pasted comes through here."""
-        edit.text = edit.text.translate(self._stand_ins)
+        edit.text = edit.text.replace(self._line_end, "\n").translate(self._stand_ins)
         result = super().edit(edit)
         # For the clipboard; the edit keeps its own result to undo itself.
         return replace(result, replaced_text=self._meant(result.replaced_text))

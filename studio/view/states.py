@@ -12,7 +12,7 @@ import polars as pl
 
 from studio.project.curate import Status
 from studio.project.ledger import Action, in_force
-from studio.view.bench import Bench
+from studio.view.bench import STATUSES, Bench
 
 TOUCHED_SCHEMA = pl.Schema(
     {
@@ -62,12 +62,17 @@ def changed(bench: Bench) -> Changed:
         UnavailableError: the ledger cannot be read now.
     """
     log = bench.log()
-    status: npt.NDArray[np.uint8] = bench.status()
     ledger = bench.project.ledger
+    if acts(bench).is_empty():
+        # A project that was just imported needs no replay, which would hold up its opening.
+        status = np.full(bench.rows.height, STATUSES.index(Status.KEPT), np.uint8)
+        touched = pl.DataFrame(schema=TOUCHED_SCHEMA)
+    else:
+        status, touched = bench.status(), _touched(bench)
     return Changed(
         status=status,
-        touched=_touched(bench),
-        kept=int((bench.curated()["status"] != Status.REMOVED.value).sum()),
+        touched=touched,
+        kept=int((status != STATUSES.index(Status.REMOVED)).sum()),
         undo_steps=ledger.undo_steps(),
         redo_steps=ledger.redo_steps(),
         last_seq=log[-1].seq if log else 0,

@@ -17,11 +17,11 @@ each cell that is not ASCII. Memory is what the process gained since its imports
 
 The app: `StudioApp` on a project that `import_project` made of a file, without decisions or evidence, with its engine
 process and the Pairs panel with its detail pane. *open* runs to the end of the first frame with rows in it, from the
-start of the process (as the process table has it, so Python and all imports count) and from making the app; decisions
-and marks are in when `StudioApp.ready` is set. Keys are pressed once the engine has nothing more to do: down, page
-down, and `d`, which drops the row; how long after the last `d` the engine had replayed all of them is told apart. A
-search runs from the last letter typed to the frame with the rows found, which includes the 0.2 s that the panel waits
-for another letter. Then all checks run in the engine, begun anew without evidence whenever they end, and the same keys
+start of the process (from just before it was asked for, so Python and all imports count) and from making the app;
+decisions and marks are in when `StudioApp.ready` is set. Keys are pressed once the engine has nothing more to do:
+down, page down, and `d`, which drops the row; how long after the last `d` the engine had replayed all of them is told
+apart. A search runs from the last letter typed to the frame with the rows found, which includes the 0.2 s that the
+panel waits for another letter. Then all checks run in the engine, begun anew without evidence whenever they end, and the same keys
 are pressed again. Memory is all that the process holds: RSS, and on Linux that part of it which is no file (RssAnon).
 The project is taken back to what it was after the import.
 
@@ -35,18 +35,19 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 
-def _measure(name: str, folder: Path, keys: int) -> None:
+def _measure(name: str, folder: Path, keys: int, started: float) -> None:
     """Measure one thing in this process; print the figures as JSON."""
     # Imported here: what one measurement has no use for would count as its start and its memory.
     if name == "app":
         from tests.benchmarks.interface_app import measure_app
 
-        print(json.dumps(asdict(measure_app(folder, keys))))
+        print(json.dumps(asdict(measure_app(folder, keys, started))))
         return
     from tests.benchmarks.interface_table import measure
 
@@ -56,6 +57,7 @@ def _measure(name: str, folder: Path, keys: int) -> None:
 
 def _in_process(name: str, folder: Path, keys: int) -> dict[str, Any] | None:
     command = [sys.executable, __file__, "--measure", name, "--folder", str(folder), "--keys", str(keys)]
+    command += ["--started", str(time.time())]
     figures: dict[str, Any] | None = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return figures
 
@@ -98,9 +100,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where generated files stay, to be used again")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        _measure(options.measure, options.folder, options.keys)
+        _measure(options.measure, options.folder, options.keys, options.started)
         return
     with tempfile.TemporaryDirectory() as temporary:
         place = options.keep or Path(temporary)

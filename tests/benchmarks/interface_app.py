@@ -24,7 +24,8 @@ from tests.benchmarks.interface_table import SIZE, ByteDriver, FrameClock, measu
 
 DECISIONS = 20
 _QUIET = 0.1
-"""Share of a core below which the engine counts as idle."""
+"""Share of a core below which the engine counts as idle, in this many half seconds one after the other."""
+_QUIET_TIMES = 4
 _WAIT = 120.0
 _MIB = 2**20
 
@@ -91,19 +92,18 @@ def forget_evidence(root: Path) -> None:
     shutil.rmtree(root / ".studio" / "evidence", ignore_errors=True)
 
 
-def measure_app(root: Path, keys: int) -> AppFigures:
-    """Run the app on a project in this process, which was started for that, and measure it."""
+def measure_app(root: Path, keys: int, started: float) -> AppFigures:
+    """Run the app on a project in this process, which was started for that (at `time.time()`), and measure it."""
     with tempfile.TemporaryDirectory() as folder:
         # Neither the settings nor the recent projects of whoever measures.
         os.environ["HARRIER_STUDIO_CONFIG"] = str(Path(folder) / "config.toml")
-        return asyncio.run(_measured(root, keys))
+        return asyncio.run(_measured(root, keys, started))
 
 
-async def _measured(root: Path, keys: int) -> AppFigures:
+async def _measured(root: Path, keys: int, started: float) -> AppFigures:
     from studio.tui.app import StudioApp
 
-    # The clock of the process table is that of `time.time`, in hundredths of a second.
-    process_started = time.perf_counter() - (time.time() - psutil.Process().create_time())
+    process_started = time.perf_counter() - (time.time() - started)
     app_started = time.perf_counter()
     app = StudioApp(root)
     app.driver_class = ByteDriver
@@ -183,14 +183,14 @@ class _Pairs:
         return found - start
 
     async def quiet(self) -> None:
-        """Wait until the engine has nothing more to do."""
+        """Wait until the engine has nothing more to do; it begins some work only when it was not asked for a while."""
         engine = psutil.Process(self._app.engine.pid)
         engine.cpu_percent()
         start = time.perf_counter()
-        while True:
+        quiet = 0
+        while quiet < _QUIET_TIMES and time.perf_counter() - start < _WAIT:
             await asyncio.sleep(0.5)
-            if engine.cpu_percent() < 100 * _QUIET or time.perf_counter() - start > _WAIT:
-                return
+            quiet = quiet + 1 if engine.cpu_percent() < 100 * _QUIET else 0
 
 
 class _Load:
