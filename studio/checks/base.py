@@ -148,9 +148,13 @@ def run_checks(
     Returns each check's evidence and whether it was stored already. The caller holds the project's lock.
     """
     results: dict[str, tuple[StoredEvidence, bool]] = {}
-    for item in items:
+    for number, item in enumerate(items, 1):
+
+        def told(step: str, done: int, total: int | None, name: str = f"{number}/{len(items)} {item.name}") -> None:
+            progress(f"{name}: {step}", done, total)
+
         needed = {name: results[name][0] for name in item.needs}
-        results[item.name] = _run_check(project, item, needed, progress)
+        results[item.name] = _run_check(project, item, needed, told)
     return list(results.values())
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 I64 = NDArray[np.int64]
 Links = tuple[I64, I64]
@@ -17,6 +15,10 @@ Links = tuple[I64, I64]
 
 def components(count: int, links: Iterable[Links]) -> I64:
     """Number the connected components of `count` nodes; nodes with equal numbers are joined, directly or not."""
+    # Imported here: an interface that opens a project joins nothing, and scipy takes long to import.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     nothing = np.empty(0, np.int64)
     one, other = (np.concatenate(part) for part in zip((nothing, nothing), *links, strict=True))
     graph = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from datasketch import MinHash
 from numpy.typing import NDArray
 
 from studio.progress import Progress, silent
@@ -47,6 +46,9 @@ def signatures(sets: Ragged, num_perm: int, seed: int, progress: Progress = sile
 
     An empty set has the all-ones signature, as in datasketch.
     """
+    # Imported here: it brings scipy along, which takes long to import, and little that uses this module needs it.
+    from datasketch import MinHash
+
     a, b = MinHash(num_perm=num_perm, seed=seed, scheme="affine32").permutations.astype(np.uint32)
     mixed = _fmix32(sets.values.astype(np.uint32))
     result = np.full((len(sets), num_perm), np.uint32(0xFFFFFFFF))

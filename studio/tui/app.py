@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -165,9 +166,12 @@ class StudioApp(App[None], inherit_bindings=False):
         self.switch_mode(self._panel)
         self.changed_signal.publish(None)
         await self.reload()
+        # What was imported and mounted stays: looking through it again and again holds up a key for up to 80 ms.
+        gc.collect()
+        gc.freeze()
+        self.ready.set()
         self.remark = NEXT_STEP if project.evidence.names() else "nothing was checked yet · c: run the checks"
         self.changed_signal.publish(None)
-        self.ready.set()
         if self._tour:
             from studio.tui.tour import Tour
 
@@ -180,9 +184,12 @@ class StudioApp(App[None], inherit_bindings=False):
             return
         session = self.session
         try:
-            if marks:
-                session.masks = (await self.ask("marks", slot="marks")).masks
-            session.apply(await self.ask("status", slot="status"))
+            # Asked for at once, so that no other question comes between them.
+            asked = [self.ask("status", slot="status"), *([self.ask("marks", slot="marks")] if marks else [])]
+            status, *found = await asyncio.gather(*asked)
+            for each in found:
+                session.masks = each.masks
+            session.apply(status)
         except (Cancelled, asyncio.CancelledError):
             return
         except StudioError as error:
@@ -252,7 +259,7 @@ class StudioApp(App[None], inherit_bindings=False):
             self._engine_job = self.engine.run(name, on_progress=self._heard_progress, **arguments)
             result = await asyncio.wrap_future(self._engine_job.future)
         except (Cancelled, asyncio.CancelledError):
-            self.remark = f"{title}: cancelled; nothing was changed"
+            self.remark = f"{title}: cancelled; what was finished before is kept"
             return
         except StudioError as error:
             self.remark = f"{title}: failed"
@@ -321,8 +328,11 @@ class StudioApp(App[None], inherit_bindings=False):
             if not decisions:
                 self.remark = f"nothing can be {verb}"
             else:
-                rows = sum(decision.rows for decision in decisions)
-                self.remark = f"{verb}: {decisions[-1].action} · {decisions[-1].reason} · {rows:,} rows"
+                count = sum(decision.rows for decision in decisions)
+                rows = "1 row" if count == 1 else f"{count:,} rows"
+                several = f"one step of {len(decisions)} decisions"
+                what = f"{decisions[-1].action} · {decisions[-1].reason}" if len(decisions) == 1 else several
+                self.remark = f"{verb}: {what} · {rows}"
 
         self.saving += 1
         self._write(writing)
@@ -446,4 +456,4 @@ def _opened(root: Path) -> tuple[Project, RowFile]:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -18,12 +18,12 @@ from studio.tui.safe import safe, safe_lines, safe_text
 
 CONFIRM = (
     Command("confirm.yes", "y", "answer(True)", "Yes", "Do it."),
-    Command("confirm.no", "n,escape", "answer(False)", "No", "Leave everything as it is."),
+    Command("confirm.no", "n,escape,ctrl+c", "answer(False)", "No", "Leave everything as it is."),
     Command("confirm.left", "left,h", "app.focus_previous", "Left", "To the other button.", footer=False),
     Command("confirm.right", "right,l", "app.focus_next", "Right", "To the other button.", footer=False),
 )
-TELL = (Command("tell.close", "escape,enter,q", "close", "Close", "Close this."),)
-DIALOG = (Command("dialog.close", "escape", "close", "Close", "Leave without an answer."),)
+TELL = (Command("tell.close", "escape,enter,q,ctrl+c", "close", "Close", "Close this."),)
+DIALOG = (Command("dialog.close", "escape,ctrl+c", "close", "Close", "Leave without an answer."),)
 
 
 class Confirm(ModalScreen[bool]):
@@ -80,10 +80,9 @@ class AskText(ModalScreen[str | None]):
         with Vertical(classes="dialog"):
             yield Static(safe(self._title, 300), classes="dialog-title")
             yield Line(safe_text(self._value), id="answer")
-            hint = self._hint
-            if self._suggestions:
-                hint += f" Known: {', '.join(self._suggestions)}"
-            yield Static(safe(f"{hint} enter: ok, esc: leave".strip(), 400), classes="hint")
+            known = f"there: {', '.join(self._suggestions)}" if self._suggestions else ""
+            hint = " · ".join(part for part in (self._hint, known, "enter: ok, esc: leave") if part)
+            yield Static(safe(hint, 400), classes="hint")
 
     def on_mount(self) -> None:
         """Ready to type."""

@@ -15,6 +15,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from studio.engine.jobs import Accepted
 from studio.errors import Cancelled, StudioError, UsageError
 from studio.project.ledger import Action
 from studio.project.project import SETTINGS_FILE, Project
@@ -770,6 +771,9 @@ class DuplicatesScreen(PanelScreen):
         detail = self._detail
         if detail is None or self._refused():
             return
+        if detail.head.decided:
+            self.studio.say("This cluster is decided already: u undoes, m chooses another keeper, x keeps all apart.")
+            return
         texts = await self._all_texts(detail)
         if texts is None:
             return
@@ -882,7 +886,11 @@ class DuplicatesScreen(PanelScreen):
                 no="Leave",
             )
         ):
-            self.studio.start_job("accept_auto", "accept the auto band", changes=True)
+            self.studio.start_job("accept_auto", "accept the auto band", self._accepted_all, changes=True)
+
+    def _accepted_all(self, accepted: Accepted) -> None:
+        words = ", ".join(f"{step.action} {step.rows:,}" for step in accepted.steps)
+        self.studio.remark = f"accepted: {words} rows · what is left touches rows no rule may change"
 
     @work(exclusive=True, group="decide", description="save the threshold")
     async def action_save_threshold(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -141,7 +142,8 @@ def edit_outside(app: App[Any], shown: Shown) -> dict[str, object]:
 
     Raises:
         UnavailableError: no editor is set, it cannot be started, or this terminal cannot be given to it.
-        InputError: what came back is not the JSON it was, or a text is empty; nothing is changed then.
+        InputError: what came back is not the JSON it was, or a text is empty; nothing is changed then, and the file is
+            kept where the error says.
     """
     command = os.environ.get("VISUAL") or os.environ.get("EDITOR")
     if not command:
@@ -162,7 +164,11 @@ def edit_outside(app: App[Any], shown: Shown) -> dict[str, object]:
             raise UnavailableError(
                 "The editor reported an error; nothing was changed.", where=command, why=f"exit {code}"
             )
-        return _changed_fields(texts, path)
+        try:
+            return _changed_fields(texts, path)
+        except InputError as error:
+            kept = Path(shutil.copy(path, tempfile.mkdtemp(prefix="harrier-studio-edit-")))
+            raise InputError(error.what, where=str(kept), why=error.why, remedy=error.remedy or "mend it") from error
 
 
 def _changed_fields(texts: dict[str, Any], path: Path) -> dict[str, object]:

@@ -15,7 +15,6 @@ from studio.view.where import Length, Where
 
 _COMPUTED = {
     "lang": ("languages", "language of each query", "Language"),
-    "query.tokens": ("tokens", "count tokens", "Tokens"),
 }
 """Facets that long work makes: job, title, name."""
 

@@ -21,7 +21,7 @@ from studio.view.where import Where
 from studio.view.where import format as format_where
 
 HISTOGRAM = (
-    Command("histogram.close", "escape,q,h", "close", "Close", "Back to the rows."),
+    Command("histogram.close", "escape,q,h,ctrl+c", "close", "Close", "Back to the rows."),
     Command("histogram.column", "c,left,right,tab", "column", "Query / passage", "Show the other column."),
     Command("histogram.unit", "t,up,down,space", "unit", "Unit", "Characters, words or tokens."),
 )

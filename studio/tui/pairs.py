@@ -35,7 +35,7 @@ from studio.view.where import format as format_where
 DETAIL_DELAY = 0.08
 """Seconds the cursor rests before the row beside it is read: holding a key must not ask for every row passed."""
 TYPING_DELAY = 0.2
-_CONFIRM_FROM = 1_000
+_CONFIRM_FROM = 200
 """A bulk decision on this many rows or more is confirmed first."""
 _GLYPHS = {KEPT: "○", REMOVED: "✗", EDITED: "✎", MOVED: "→"}
 _BY_PERSON = "●"
@@ -115,6 +115,8 @@ class PairsScreen(PanelScreen):
         Command("pairs.sort", "s", "sort", "Sort", "Sort by something; the same again turns it around.", footer=False),
         Command("pairs.views", "v", "views", "Views", "Save this filter and order, or open a saved one.", footer=False),
         Command("pairs.histogram", "h", "histogram", "Lengths", "Lengths of what the filter shows.", False, vim="H"),
+        Command("pairs.tokens", "T", "tokens", "Count tokens", "Count the tokens of all texts.", False),
+        Command("pairs.languages", "L", "languages", "Languages", "Tell the language of every query.", False),
         Command("pairs.jump", "colon,number_sign", "jump", "Jump", "Go to a row by its number or id.", footer=False),
         Command("pairs.copy", "y", "copy", "Copy", "Copy this row as JSON through the terminal.", footer=False),
         Command("pairs.two_lines", "w", "two_lines", "Two lines", "Show each row on two lines.", footer=False),
@@ -131,8 +133,8 @@ class PairsScreen(PanelScreen):
         "L leak between splits, Q quality, P personal data, I already prompted. # has a tag, ✉ has a note.\n"
         "A key acts on the row under the cursor, or on the marked rows if there are any. Every decision is saved at "
         "once; u takes it back, even tomorrow.\n"
-        'Filters: words, "a phrase", /regex/, in:query, status:removed, status:decided, split:test, tag:x, rows:1-50, '
-        "check:near_duplicates/review, query.chars<20, passage.tokens>512, is:marked."
+        'Filters: words that stand together, "a phrase", /regex/, in:query, status:removed, status:decided, '
+        "split:test, tag:x, rows:1-50, check:near_duplicates/review, query.chars<20, passage.tokens>512, is:marked."
     )
     DEFAULT_CSS = """
     PairsScreen {
@@ -144,6 +146,7 @@ class PairsScreen(PanelScreen):
         &.-narrow #panes { layout: vertical; }
         &.-narrow #detail { width: 100%; height: 45%; border-left: none; border-top: solid $primary 50%; }
         &.-narrow FacetList { width: 100%; height: 50%; }
+        &.-narrow.-facets #detail { display: none; }
     }
     """
 
@@ -156,6 +159,8 @@ class PairsScreen(PanelScreen):
         self._detail_timer: Timer | None = None
         self._typing_timer: Timer | None = None
         self._why = ""
+        self._looking = False
+        """Whether other rows are being looked for: what is shown is not what was asked for last."""
 
     def body(self) -> ComposeResult:
         """Filter, facets on demand, the table, the row beside it."""
@@ -182,36 +187,41 @@ class PairsScreen(PanelScreen):
             self._rows = FoundRows(self.session, None)
             self.where, self.order = Where(), Order()
             table.set_source(self._rows)
+            self._show_row(table.cursor)
         else:
             table.refresh_rows()
+            self._show_row_soon(table.cursor)
         self._show_filter()
-        self._show_row(table.cursor)
 
-    def show(self, where: Where, why: str = "") -> None:
-        """Filter by `where`; `why` says in words where that came from."""
-        self.where, self._why = where, why
-        self._find()
+    def show(self, where: Where, why: str = "", order: Order | None = None) -> None:
+        """Filter by `where`; `why` says in words where that came from. The rows stay until the new ones are there."""
+        self._looking = True
+        self._find(where, order or self.order, why)
 
     @work(exclusive=True, group="find", description="filter the rows")
-    async def _find(self, keep_place: bool = False) -> None:
+    async def _find(self, where: Where, order: Order, why: str) -> None:
         session, table = self.session, self.query_one(PairTable)
         standing = self.position
-        if not self.where and self.order == Order():
+        if not where and order == Order():
             positions = None
         else:
             marked = np.array(sorted(session.marked), np.uint32)
-            self.query_one("#filter-line", Static).update(Content("looking …"))
+            self.query_one("#filter-line", Static).update(Content("looking …"), layout=False)
             try:
-                found = await self.studio.ask("find", slot="find", where=self.where, order=self.order, marked=marked)
+                found = await self.studio.ask("find", slot="find", where=where, order=order, marked=marked)
             except (Cancelled, asyncio.CancelledError):
                 return
             except StudioError as error:
+                # Filter, order and rows stay what they were, so that what is said of the rows is true of them.
+                self._looking = False
                 self._show_filter(error)
                 return
             positions = found.positions
+        self._looking = False
+        self.where, self.order, self._why = where, order, why
         self._rows = FoundRows(session, positions)
         # A regular expression is marked beside the table only, where its matches are known.
-        table.highlight = None if self.where.regex else self.where.text or None
+        table.highlight = None if where.regex else where.text or None
         table.set_source(self._rows)
         if standing is not None and (place := self._rows.place(standing)) is not None:
             table.go_to(place)
@@ -224,8 +234,8 @@ class PairsScreen(PanelScreen):
         """One line: how many of how many, by which filter, in which order."""
         line = self.query_one("#filter-line", Static)
         if error is not None:
-            words = " · ".join(part for part in (error.what, error.why, error.remedy) if part)
-            line.update(Content.styled(f"✗ {safe_text(words, 300)}", "bold"))
+            words = " · ".join(part for part in (error.what, error.remedy, error.why) if part)
+            line.update(Content.styled(f"✗ {safe_text(words, 300)}", "bold"), layout=False)
             return
         rows = self._rows
         if rows is None:
@@ -237,7 +247,7 @@ class PairsScreen(PanelScreen):
             parts.append(f"filter: {safe_text(shown, 120)}")
         if self.order != Order():
             parts.append(f"sorted: {_SORT_WORDS[self.order.by]}{' (turned around)' if self.order.descending else ''}")
-        line.update(Content(" · ".join(parts)))
+        line.update(Content(" · ".join(parts)), layout=False)
 
     @property
     def position(self) -> int | None:
@@ -248,9 +258,12 @@ class PairsScreen(PanelScreen):
 
     @on(PairTable.Moved)
     def _moved(self, event: PairTable.Moved) -> None:
+        self._show_row_soon(event.place)
+
+    def _show_row_soon(self, place: int) -> None:
         if self._detail_timer is not None:
             self._detail_timer.stop()
-        self._detail_timer = self.set_timer(DETAIL_DELAY, partial(self._show_row, event.place))
+        self._detail_timer = self.set_timer(DETAIL_DELAY, partial(self._show_row, place))
 
     def _show_row(self, place: int) -> None:
         """Show the row under the cursor: its texts at once, its evidence when the engine has it."""
@@ -316,7 +329,7 @@ class PairsScreen(PanelScreen):
     async def action_decide_shown(self, name: str) -> None:
         """Keep or drop everything the filter shows, as one step; ask first if that is much."""
         rows = self._rows
-        if rows is None or not len(rows):
+        if rows is None or not len(rows) or self._refused() or self._not_yet():
             return
         action = Action(name)
         positions = np.arange(len(rows)) if rows.positions is None else rows.positions
@@ -342,7 +355,7 @@ class PairsScreen(PanelScreen):
     def action_mark_all(self) -> None:
         """Mark all that is shown, or unmark all if all are marked."""
         rows = self._rows
-        if rows is None:
+        if rows is None or self._not_yet():
             return
         shown = set(range(len(rows))) if rows.positions is None else set(rows.positions.tolist())
         if shown <= self.session.marked:
@@ -412,6 +425,11 @@ class PairsScreen(PanelScreen):
         elif fields is not None:
             self.studio.say("Nothing was changed.")
 
+    def _not_yet(self) -> bool:
+        if self._looking:
+            self.studio.say("The rows of this filter are still being looked for.", severity="warning")
+        return self._looking
+
     def _refused(self) -> bool:
         if self.session.read_only:
             self.studio.say("This studio is read-only; nothing was changed.", severity="warning")
@@ -433,7 +451,13 @@ class PairsScreen(PanelScreen):
         """Filter while typing, once the fingers rest."""
         if self._typing_timer is not None:
             self._typing_timer.stop()
-        self._typing_timer = self.set_timer(TYPING_DELAY, partial(self._apply, event.value))
+        self._typing_timer = self.set_timer(TYPING_DELAY, self._apply_typed)
+
+    def _apply_typed(self) -> None:
+        """Filter by what stands in the search line now; a timer that fired late finds it closed."""
+        search = self.query_one("#search", Input)
+        if search.has_class("-open"):
+            self._apply(search.value)
 
     def _apply(self, text: str, *, complete: bool = False) -> bool:
         try:
@@ -467,26 +491,29 @@ class PairsScreen(PanelScreen):
             if self._typing_timer is not None:
                 self._typing_timer.stop()
             self._close_search()
-            if format_where(self.where) != self._before_search:
+            if self._looking or format_where(self.where) != self._before_search:
                 self.show(parse(self._before_search))
+            else:
+                self._show_filter()
         elif facets.display:
             facets.display = False
+            self.remove_class("-facets")
             self.query_one(PairTable).focus()
         elif self.session.marked:
             self.session.marked.clear()
             self._marks_changed()
         elif self.where or self.order != Order():
-            self.order = Order()
-            self.show(Where())
+            self.show(Where(), order=Order())
 
     def action_again(self) -> None:
         """Filter and sort again."""
-        self._find()
+        self.show(self.where, self._why)
 
     def action_facets(self) -> None:
         """Open or close the facets."""
         facets = self.query_one(FacetList)
         facets.display = not facets.display
+        self.set_class(facets.display, "-facets")
         if facets.display:
             self._load_facets()
             facets.focus()
@@ -516,7 +543,8 @@ class PairsScreen(PanelScreen):
         self.studio.start_job(event.job, event.title, self._computed)
 
     def _computed(self, _: object) -> None:
-        self._load_facets()
+        if self.query_one(FacetList).display:
+            self._load_facets()
 
     @work(group="ask", exclusive=True, description="ask how to sort")
     async def action_sort(self) -> None:
@@ -525,8 +553,7 @@ class PairsScreen(PanelScreen):
         by = await self.app.push_screen_wait(Choose("Sort by (again: turn around)", choices, self.order.by))
         if by is not None:
             turned = by == self.order.by and by != "position" and not self.order.descending
-            self.order = Order(by, turned)  # type: ignore[arg-type]
-            self._find()
+            self.show(self.where, self._why, Order(by, turned))  # type: ignore[arg-type]
 
     @work(group="ask", exclusive=True, description="saved views")
     async def action_views(self) -> None:
@@ -553,10 +580,17 @@ class PairsScreen(PanelScreen):
                 await asyncio.to_thread(views.remove, answer[1:])
             else:
                 [view] = [view for view in known if view.name == answer[1:]]
-                self.order = view.order
-                self.show(parse(view.where), view.name)
+                self.show(parse(view.where), view.name, view.order)
         except StudioError as error:
             self.studio.fail(error)
+
+    def action_tokens(self) -> None:
+        """Count tokens, so that filters, sorting and lengths can use them."""
+        self.studio.start_job("tokens", "count tokens", self._computed)
+
+    def action_languages(self) -> None:
+        """Tell languages, so that filters and facets can use them."""
+        self.studio.start_job("languages", "language of each query", self._computed)
 
     def action_histogram(self) -> None:
         """Show the lengths of what the filter shows."""

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 class Title(Static):
     """The first line: product, project, kept of all rows, model."""
 
-    def show(self, session: Session) -> None:
+    def show(self, session: Session, *, ready: bool) -> None:
         """Say what is open."""
         name = safe_text(session.project.settings.name, 30)
         model = safe_text(session.project.settings.model.id, 40)
-        counts = f"{session.kept:,} of {len(session.rows):,} pairs kept"
+        total = len(session.rows)
+        counts = f"{session.kept:,} of {total:,} pairs kept" if ready else f"{total:,} pairs"
         only = "  read-only" if session.read_only else ""
         parts: list[Any] = [("harrier-studio", "bold"), f"   {name}   ", (counts, "bold"), f"   model {model}{only}"]
-        self.update(Content.assemble(*parts))
+        self.update(Content.assemble(*parts), layout=False)
 
 
 class Tabs(Widget):
@@ -73,19 +74,16 @@ class StateLine(Static):
     """The line above the footer: what runs in the engine, steps to undo, whether all is saved."""
 
     def show(self, app: StudioApp) -> None:
-        """Say how things stand."""
+        """Say how things stand; what is said first is cut before the counts are."""
         session = app.session
-        parts: list[Any] = []
-        if app.job:
-            parts.append((safe_text(app.job.words(), 200), "bold"))
-        else:
-            parts.append(safe_text(app.remark, 200))
+        end = ""
         if session is not None:
             saved = "saving…" if app.saving else "saved"
-            parts.append(f"   undo {session.undo_steps}  redo {session.redo_steps}  {saved}")
-            if session.marked:
-                parts.append(f"  {len(session.marked):,} marked")
-        self.update(Content.assemble(*parts))
+            marked = f"  {len(session.marked):,} marked" if session.marked else ""
+            end = f"   undo {session.undo_steps}  redo {session.redo_steps}  {saved}{marked}"
+        room = max(10, self.app.size.width - len(end) - 2)
+        first = (app.job.words(), "bold") if app.job else (app.remark, "")
+        self.update(Content.assemble((safe_text(first[0], room), first[1]), end), layout=False)
 
 
 class PanelScreen(Screen[None]):
@@ -149,6 +147,6 @@ class PanelScreen(Screen[None]):
     def _draw(self) -> None:
         if self.studio.session is None:
             return
-        self.query_one(Title).show(self.session)
+        self.query_one(Title).show(self.session, ready=self.studio.ready.is_set())
         self.query_one(StateLine).show(self.studio)
         self.changed()

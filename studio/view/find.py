@@ -254,4 +254,5 @@ def _languages(bench: Bench) -> pl.Series | None:
 
 
 def _not_computed(what: str, job: str) -> UsageError:
-    return UsageError(what, where=job, remedy=f"let the studio compute {job} (in the facets), then filter again")
+    key = {"tokens": "T", "languages": "L"}[job]
+    return UsageError(what, where=job, remedy=f"press {key} in Pairs, then filter again")

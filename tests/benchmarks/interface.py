@@ -21,9 +21,9 @@ start of the process (from just before it was asked for, so Python and all impor
 decisions and marks are in when `StudioApp.ready` is set. Keys are pressed once the engine has nothing more to do:
 down, page down, and `d`, which drops the row; how long after the last `d` the engine had replayed all of them is told
 apart. A search runs from the last letter typed to the frame with the rows found, which includes the 0.2 s that the
-panel waits for another letter. Then all checks run in the engine, begun anew without evidence whenever they end, and the same keys
-are pressed again. Memory is all that the process holds: RSS, and on Linux that part of it which is no file (RssAnon).
-The project is taken back to what it was after the import.
+panel waits for another letter. Then all checks run in the engine, begun anew without evidence whenever they end, and
+the same keys are pressed again. Memory is all that the process holds: RSS, and on Linux that part of it which is no
+file (RssAnon). The project is taken back to what it was after the import.
 
 Run by hand; it is no test. Other programs on the machine are in the figures.
 """
