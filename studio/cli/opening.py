@@ -125,14 +125,10 @@ def _print(place: Path | None, panel: str) -> None:
 
 def _run(place: Path | None, panel: str, read_only: bool, tour: bool, theme: str | None) -> None:
     from studio.tui.app import StudioApp
+    from studio.tui.preferences import themed
 
-    settings = user_settings()
-    if theme is not None:
-        settings = settings.model_copy(update={"interface": settings.interface.model_copy(update={"theme": theme})})
+    settings = themed(user_settings(), theme)
     studio = StudioApp(place, panel=panel, read_only=read_only, tour=tour, settings=settings)
-    if theme is not None and theme not in studio.available_themes:
-        known = ", ".join(sorted(studio.available_themes))
-        raise UsageError(f"There is no theme `{theme}`.", remedy=f"known: {known}")
     studio.run()
     if studio.return_code and studio.return_code >= 128:
         raise typer.Exit(ExitCode.INTERRUPTED)

@@ -13,7 +13,6 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from studio.engine.jobs import Accepted
 from studio.errors import Cancelled, StudioError, UsageError
@@ -21,16 +20,27 @@ from studio.project.ledger import Action
 from studio.project.project import SETTINGS_FILE, Project
 from studio.project.settings import ProjectSettings, validated, write_settings
 from studio.text.normalise import Level, normalised
+from studio.tui.cluster_drawing import (
+    Lines,
+    Pick,
+    cluster_line,
+    count,
+    facts_of,
+    head_line,
+    member_line,
+    proposed_words,
+    quoted,
+)
 from studio.tui.command import Command, bindings
 from studio.tui.dialogs import Confirm, Tell
 from studio.tui.diff_view import Compared, DiffView
 from studio.tui.panel import PanelScreen
 from studio.tui.safe import safe, safe_lines, safe_text
-from studio.view.session import EDITED, KEPT, MOVED, REMOVED, Session, Shown, Step
+from studio.view.session import Session, Shown, Step
 
 if TYPE_CHECKING:
     from studio.project.rows import Row
-    from studio.view.clusters import ClusterDetail, ClusterHead, Clusters, Member, MemberEdge, ThresholdCounts
+    from studio.view.clusters import ClusterDetail, ClusterHead, Clusters, Member, ThresholdCounts
     from studio.view.threshold import Proposal
 
 SHOWN_MOST = 2_000
@@ -40,8 +50,6 @@ _DEBOUNCE = 0.06
 _CHECKS = {"passage": "near_duplicates", "query": "near_queries"}
 _TEXTS = {"passage": "passages", "query": "queries"}
 _BANDS = {"all": "All", "auto": "Auto", "review": "Review"}
-_STATUS = {KEPT: "kept", REMOVED: "dropped", EDITED: "edited", MOVED: "moved"}
-_WOULD = {"repoint": "→ re-point", "drop": "✗ drop"}
 
 DUPLICATES = (
     Command("duplicates.accept", "a", "accept", "Accept", "Do with this cluster what the rule would; a held one asks."),
@@ -164,36 +172,18 @@ class Joining:
     def words(self) -> str:
         """What it comes to."""
         moved, gone = (sum(map(len, rows.values())) for rows in (self.repointed, self.dropped))
-        parts = [f"re-point {_count(moved, 'query', 'queries')}"] * bool(moved)
-        return " and ".join([*parts, *[f"drop {_count(gone, 'row')}"] * bool(gone)]) or "nothing to change"
+        parts = [f"re-point {count(moved, 'query', 'queries')}"] * bool(moved)
+        return " and ".join([*parts, *[f"drop {count(gone, 'row')}"] * bool(gone)]) or "nothing to change"
 
 
-def joined_by_rule(texts: Sequence[Text], role: str, protected: Iterable[str]) -> Joining:
-    """Join what the rule would join.
-
-    Of a text's rows the rule is known by counts. Where it would not do the same to all of them, a row is dropped only
-    if it says what the row does that would stay in its place; any doubt leaves a row as it is, or re-points it.
-    """
-    found, shielded = Joining(), set(protected)
-    keys = _keys(texts, role)
-    shown_at = {shown.row.position: shown for text in texts for shown in text.rows}
-    for text in texts:
-        alike = len(text.member.would) == 1
-        free = [shown for shown in text.rows if alike or not (shown.by_person or shown.split in shielded)]
-        for would in sorted(text.member.would, key=lambda would: would.action != "drop"):
-            keeper = would.keeper
-            if keeper is None or would.action not in _WOULD:
-                continue
-            free = [shown for shown in free if shown.row.position != keeper]
-            taken = free
-            if not alike and would.action == "drop":
-                taken = [shown for shown in free if keys[shown.row.position] == keys.get(keeper)]
-            elif not alike and keeper in shown_at:
-                taken = [shown for shown in free if shown.row.positive != shown_at[keeper].row.positive]
-            taken = taken[: would.rows]
-            by_keeper = found.dropped if would.action == "drop" else found.repointed
-            by_keeper.setdefault(keeper, []).extend(shown.row.position for shown in taken)
-            free = [shown for shown in free if shown not in taken]
+def joined_by_rule(members: Iterable[Member]) -> Joining:
+    """Join just the rows that the rule would join."""
+    found = Joining()
+    by_action = {"repoint": found.repointed, "drop": found.dropped}
+    for member in members:
+        for would in member.would:
+            if would.keeper is not None and would.action in by_action:
+                by_action[would.action].setdefault(would.keeper, []).extend(would.positions)
     return found
 
 
@@ -253,48 +243,6 @@ def save_threshold(session: Session, role: str, threshold: float) -> None:
     project.settings = changed
 
 
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-class Pick(Static):
-    """A word in a line that does what its command does when it is clicked."""
-
-    def __init__(self, text: str, action: str, id: str | None = None) -> None:
-        super().__init__(safe(text), id=id, markup=False)
-        self._word, self._action = text, action
-
-    def choose(self, chosen: bool) -> None:
-        """Show whether this is the one that holds, without colour too."""
-        self.update(Content.styled(f"[{self._word}]", "bold reverse") if chosen else Content(f" {self._word} "))
-
-    async def on_click(self) -> None:
-        """Do it."""
-        await self.screen.run_action(self._action)
-
-
-class Lines(OptionList):
-    """A list whose lines are cut, not wrapped."""
-
-    DEFAULT_CSS = """
-    Lines {
-        border: none; padding: 0; background: $background; text-wrap: nowrap; text-overflow: ellipsis;
-        scrollbar-gutter: stable;
-    }
-    Lines:focus { border: none; }
-    """
-
-    def fill(self, lines: Sequence[Content], highlighted: int | None) -> None:
-        """Show these lines, standing on one of them."""
-        if self.has_class("short"):
-            # Left to itself a list that may shrink counts the lines that its texts would take if they were wrapped.
-            self.styles.height = max(1, len(lines))
-        self.set_options([Option(line) for line in lines])
-        self.highlighted = highlighted if lines else None
-        if self.highlighted is not None:
-            self.scroll_to_highlight()
-
-
 class DuplicatesScreen(PanelScreen):
     """Clusters at the left; the rows of one and what differs in them at the right."""
 
@@ -306,7 +254,8 @@ class DuplicatesScreen(PanelScreen):
         "★ is the keeper: the text that would stand for the others. Nothing is lost: the other rows keep their query "
         "and are re-pointed to the keeper's passage; only a row that then repeats another one is dropped.\n"
         "≈ auto: so near, with nothing but wording between them, that the rule would decide alone. ? held: numbers, "
-        "names or a negation differ. ~ near: less near than the threshold. The last two need your eyes.\n"
+        "names or a negation differ. ~ near: some are less near than the threshold, or differ in accents. The last two "
+        "need your eyes.\n"
         "[-…-] only the keeper has, {+…+} only the selected row has.\n"
         "The threshold is how near counts as the same; move it and see what it would come to. Nothing is kept of "
         "that until S saves it. Every decision is one step that u undoes."
@@ -458,8 +407,8 @@ class DuplicatesScreen(PanelScreen):
         counts = self._counts
         if counts is not None and not instead:
             instead = (
-                f"{_count(counts.clusters, 'cluster')} joined · {_count(counts.rows_removed, 'row')} removed · "
-                f"{_count(counts.queries_repointed, 'query', 'queries')} re-pointed · {counts.held_for_review:,} held"
+                f"{count(counts.clusters, 'cluster')} joined · {count(counts.rows_removed, 'row')} removed · "
+                f"{count(counts.queries_repointed, 'query', 'queries')} re-pointed · {counts.held_for_review:,} held"
             )
         self.query_one("#counts", Static).update(safe(instead))
 
@@ -479,7 +428,7 @@ class DuplicatesScreen(PanelScreen):
         kind = {"all": "", "auto": "auto ", "review": "review "}[self._which]
         part = f"showing the first {len(ids):,} of " if len(ids) < found.total else ""
         self.query_one("#list-title", Static).update(
-            safe(f"{part}{_count(found.total, f'{kind}cluster')}, largest first · {found.decided:,} decided")
+            safe(f"{part}{count(found.total, f'{kind}cluster')}, largest first · {found.decided:,} decided")
         )
 
     def _nothing(self) -> str:
@@ -491,22 +440,7 @@ class DuplicatesScreen(PanelScreen):
         )
 
     def _line(self, head: ClusterHead, width: int) -> Content:
-        """One cluster: whether it is decided, rows, band, score, and the beginning of its text."""
-        decided = head.decided or head.id in self._decided_now
-        # No colours here: they would not be readable on the line under the cursor.
-        if head.held:
-            band, style = "? held", "bold"
-        elif head.score < self._shown_threshold:
-            band, style = "~ near", ""
-        else:
-            band, style = "≈ auto", ""
-        return Content.assemble(
-            ("✓ " if decided else "  "),
-            (f"{head.rows:>{width},} ", "bold"),
-            (band, style),
-            f" {head.score:.2f} ",
-            safe(head.text, 200).stylize("dim" if decided else ""),
-        )
+        return cluster_line(head, width, decided=head.decided or head.id in self._decided_now)
 
     # The cluster
 
@@ -533,7 +467,7 @@ class DuplicatesScreen(PanelScreen):
             return
         before = self._member
         self._detail = detail
-        self._draw_head(detail)
+        self.query_one("#head", Static).update(head_line(detail))
         positions = [member.position for member in detail.members]
         stay = (
             positions.index(before.position) if before and before.position in positions else min(1, len(positions) - 1)
@@ -546,34 +480,8 @@ class DuplicatesScreen(PanelScreen):
         at = self.query_one("#members", Lines).highlighted
         return self._detail.members[at] if self._detail and at is not None and at < len(self._detail.members) else None
 
-    def _draw_head(self, detail: ClusterDetail) -> None:
-        head, keeper = detail.head, detail.members[0]
-        part = f" (showing {len(detail.members):,})" if len(detail.members) < head.members else ""
-        held = f" · held: {', '.join(head.reasons)}" if head.held else ""
-        counts = f"{_count(head.members, 'text')}{part}, {_count(head.rows, 'row')}"
-        text = f"★ row {keeper.position + 1:,} is the keeper: {keeper.why} · {counts}{held}"
-        self.query_one("#head", Static).update(safe(text))
-
     def _member_line(self, member: Member) -> Content:
-        """One text: row, rows like it, status now, score to the keeper, what the rule would do, the other text."""
-        would = next((w for w in member.would if w.action in _WOULD), None)
-        if would is not None:
-            number = f" {would.rows:,} of {member.rows:,}" if would.rows < member.rows else ""
-            words, style = _WOULD[would.action] + number, "bold"
-        else:
-            words, style = member.would[0].reason if member.would else "", ""
-        more = f"+{member.rows - 1:,}" if member.rows > 1 else ""
-        status = _STATUS[int(self.session.status[member.position])]
-        other = member.query if self._role == "passage" else member.positive
-        return Content.assemble(
-            ("★ " if member.is_keeper else "  ", "bold"),
-            f"{member.position + 1:>6,} {more:<4} {status:<7} ",
-            "  — " if member.score is None else f"{member.score:.2f}",
-            "  ",
-            ("the keeper" if member.is_keeper and would is None else safe_text(words, 40), style),
-            "  ",
-            safe(other, 120).stylize("dim"),
-        )
+        return member_line(member, self._role, int(self.session.status[member.position]))
 
     def _draw_members(self) -> None:
         """Draw the members anew: their status may be another one."""
@@ -603,7 +511,7 @@ class DuplicatesScreen(PanelScreen):
                 next((position for position in keeper.positions if position != keeper.position), keeper.position),
             )
         a, b = await asyncio.to_thread(self.session.rows.read, positions)
-        facts = [*self._facts(detail, keeper, other)]
+        facts = facts_of(detail, keeper, other)
         if self._role == "query":
             same = "the same passage" if a.positive == b.positive else "different passages"
             facts.append(f"they have {same}: {safe_text(a.positive, 90)}")
@@ -612,22 +520,6 @@ class DuplicatesScreen(PanelScreen):
 
     def _text(self, row: Row) -> str:
         return row.positive if self._role == "passage" else row.query
-
-    def _facts(self, detail: ClusterDetail, keeper: Member, other: Member) -> list[str]:
-        """What the check found about the two, in words."""
-        if other is keeper:
-            return [f"{_count(keeper.rows, 'row')} with this very text, but for marks, case and spaces"]
-        ends = {keeper.positions[0], keeper.position}, {other.positions[0], other.position}
-        edge = next((e for e in detail.edges if _between(e, *ends)), None)
-        if edge is None:
-            return ["not near the keeper itself: it is in this cluster through another text"]
-        kept, said = (edge.a_in_b, edge.b_in_a) if edge.a in ends[0] else (edge.b_in_a, edge.a_in_b)
-        lines = [f"Jaccard {edge.jaccard:.3f}"]
-        if kept is not None and said is not None:
-            lines[0] += f" · {kept:.0%} of ★ is in the other, {said:.0%} of the other is in ★"
-        held = edge.held.replace("held:", "held for review:")
-        lines.append(f"? {held}" if held else "≈ auto: nothing but wording differs, the rule may decide")
-        return lines
 
     # Moving about
 
@@ -774,14 +666,14 @@ class DuplicatesScreen(PanelScreen):
         if detail.head.decided:
             self.studio.say("This cluster is decided already: u undoes, m chooses another keeper, x keeps all apart.")
             return
-        texts = await self._all_texts(detail)
-        if texts is None:
+        if self._too_large(detail):
             return
-        by_rule = joined_by_rule(texts, self._role, self._protected)
+        by_rule = joined_by_rule(detail.members)
         if steps := by_rule.steps(f"near-duplicate {self._role}, accepted"):
             self._decide(detail, steps, f"accepted: {by_rule.words()}")
             return
-        await self._join(detail, texts, texts[0].rows[0], f"held {self._role} accepted")
+        if (texts := await self._all_texts(detail)) is not None:
+            await self._join(detail, texts, texts[0].rows[0], f"held {self._role} accepted")
 
     @work(exclusive=True, group="decide", description="make a row the keeper")
     async def action_make_keeper(self) -> None:
@@ -795,14 +687,20 @@ class DuplicatesScreen(PanelScreen):
         chosen = next(text for text in texts if text.member.position == member.position)
         await self._join(detail, texts, chosen.rows[0], "another keeper chosen")
 
-    async def _all_texts(self, detail: ClusterDetail) -> list[Text] | None:
-        """Every row of the cluster; None, and a word about it, when the cluster is too large to be decided as one."""
-        if len(detail.members) < detail.head.members:
+    def _too_large(self, detail: ClusterDetail) -> bool:
+        """Whether the cluster has more texts than are shown, so that it is not decided as one; says so."""
+        too_large = len(detail.members) < detail.head.members
+        if too_large:
             self.studio.say(
                 f"This cluster has {detail.head.members:,} texts, too many to decide at a glance. "
                 "A accepts what is certain; ] makes the clusters smaller.",
                 severity="warning",
             )
+        return too_large
+
+    async def _all_texts(self, detail: ClusterDetail) -> list[Text] | None:
+        """Every row of the cluster; None, and a word about it, when it is too large or its rows cannot be read."""
+        if self._too_large(detail):
             return None
         try:
             return await self._texts(detail.members)
@@ -821,15 +719,13 @@ class DuplicatesScreen(PanelScreen):
                 else "Nothing would change: the passages of this cluster are the same."
             )
             return
-        others = [f"Held because {_and(detail.head.reasons)}."] if detail.head.held else []
-        others += [f"Row {edge.a + 1:,}: {_quoted(edge.only_a)}. Row {edge.b + 1:,}: {_quoted(edge.only_b)}."
+        others = [f"Held because {' and '.join(detail.head.reasons)}."] if detail.head.held else []
+        others += [f"Row {edge.a + 1:,}: {quoted(edge.only_a)}. Row {edge.b + 1:,}: {quoted(edge.only_b)}."
                    for edge in detail.edges if edge.band != "auto" and (edge.only_a or edge.only_b)][:4]  # fmt: skip
         if not others and any(edge.band != "auto" for edge in detail.edges):
             others = ["They are less near than the threshold asks for."]
         if joining.protected:
-            others.append(
-                f"{_count(joining.protected, 'row')} of a protected split would be changed, or give its text."
-            )
+            others.append(f"{count(joining.protected, 'row')} of a protected split would be changed, or give its text.")
         if others and not await self.app.push_screen_wait(
             Confirm(
                 f"Let row {keeper.number:,} stand for the others: {joining.words()}?",
@@ -852,7 +748,7 @@ class DuplicatesScreen(PanelScreen):
         texts = await self._all_texts(detail)
         if texts is not None:
             positions = [shown.row.position for text in texts for shown in text.rows]
-            said = f"different: {_count(len(positions), 'row')} kept as they are"
+            said = f"different: {count(len(positions), 'row')} kept as they are"
             self._decide(detail, [Step(Action.KEEP, positions, "not duplicates")], said)
 
     @work(exclusive=True, group="decide", description="accept all auto clusters")
@@ -880,7 +776,7 @@ class DuplicatesScreen(PanelScreen):
             return
         if await self.app.push_screen_wait(
             Confirm(
-                f"Accept all that is certain: {_proposed(proposal, counts)}?",
+                f"Accept all that is certain: {proposed_words(proposal, counts)}?",
                 "One step; u undoes it.",
                 yes="Accept",
                 no="Leave",
@@ -917,29 +813,3 @@ class DuplicatesScreen(PanelScreen):
 
 
 _SCROLL = {"cursor_down": "down", "cursor_up": "up", "first": "home", "last": "end"}
-
-
-def _between(edge: MemberEdge, keeper: set[int], other: set[int]) -> bool:
-    return (edge.a in keeper and edge.b in other) or (edge.b in keeper and edge.a in other)
-
-
-def _and(reasons: Sequence[str]) -> str:
-    return " and ".join(reasons)
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return ", ".join(safe_text(word, 30) for word in words[:6]) or "nothing of its own"
-
-
-def _proposed(proposal: Proposal, counts: ThresholdCounts) -> str:
-    """What accepting the auto band comes to; a row that is re-pointed and then dropped counts as dropped."""
-    rows = {"edit": 0, "move": 0}
-    for step in proposal.steps:
-        rows[step.action] = rows.get(step.action, 0) + step.rows
-    words = (
-        (counts.queries_repointed, f"re-point {_count(counts.queries_repointed, 'query', 'queries')}"),
-        (counts.rows_removed, f"drop {_count(counts.rows_removed, 'row')}"),
-        (rows["edit"], f"take negatives out of {_count(rows['edit'], 'row')}"),
-        (rows["move"], f"move {_count(rows['move'], 'row')} that leak"),
-    )
-    return ", ".join(text for number, text in words if number)

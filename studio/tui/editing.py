@@ -30,11 +30,11 @@ EDITOR = (
     Command("edit.save", "ctrl+s", "save", "Save", "Save what was changed as one decision.", priority=True),
     Command("edit.close", "escape", "close", "Leave", "Leave without saving."),
 )
-
-
 _TITLES = {"query": "query", "positive": "passage"}
 _LEAST = 4
 """Lines that a text takes at least, its border among them."""
+_TALLEST = 48
+"""Lines of the dialog at most, as its style says too."""
 _LONGEST = 20_000
 """Characters of a text that is edited here: in a longer one every key would take its time."""
 _MOST_NEGATIVES = 12
@@ -113,7 +113,8 @@ class EditScreen(ModalScreen[dict[str, object] | None]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Share the room while each text has its least of it; else let them scroll, as shares would be too large."""
-        self.set_class(event.size.height < _LEAST * (len(self._areas) + 2), "-crowded")
+        around = 2 * _LEAST + len(self.query(".left-out"))
+        self.set_class(min(event.size.height, _TALLEST) < _LEAST * len(self._areas) + around, "-crowded")
 
     def action_save(self) -> None:
         """Answer with what differs; a query or passage that was emptied is refused, an emptied negative goes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from textual.widgets import Input
 from studio.errors import UnavailableError, UsageError
 from studio.project.user import user_settings
 from studio.tui.app import StudioApp
+from studio.tui.preferences import themed
 
 _STILL = 0.2
 """Seconds in which nothing may change on a finished picture: longer than what the interface waits after a key."""
@@ -34,22 +34,8 @@ def draw(panel: str, root: Path, size: tuple[int, int], theme: str | None, keys:
         UsageError: there is no such theme, or the keys leave the studio.
         UnavailableError: the interface does not come to rest.
     """
-    return asyncio.run(_drawn(_app(panel, root, theme), size, list(keys)))
-
-
-def _app(panel: str, root: Path, theme: str | None) -> StudioApp:
-    settings = user_settings()
-    if theme:
-        interface = settings.interface.model_copy(update={"theme": theme})
-        settings = settings.model_copy(update={"interface": interface})
-    app = StudioApp(root, panel=panel, read_only=True, settings=settings)
-    if theme and theme not in app.available_themes:
-        near = difflib.get_close_matches(theme, list(app.available_themes), n=1, cutoff=0.4)
-        known = ", ".join(sorted(app.available_themes))
-        raise UsageError(
-            f"There is no theme `{theme}`.", remedy=f"did you mean `{near[0]}`?" if near else f"there are {known}"
-        )
-    return app
+    app = StudioApp(root, panel=panel, read_only=True, settings=themed(user_settings(), theme))
+    return asyncio.run(_drawn(app, size, list(keys)))
 
 
 async def _drawn(app: StudioApp, size: tuple[int, int], keys: list[str]) -> str:
@@ -95,7 +81,14 @@ def _restless() -> UnavailableError:
     )
 
 
+_FONT_FACE = re.compile(r"@font-face\s*{[^}]*}\s*")
+
+
 def _named(svg: str) -> str:
-    """The picture with names of our own for its parts: Rich makes them of hashes that change with every run."""
+    """The picture with names of our own for its parts: Rich makes them of hashes that change with every run.
+
+    Fonts that it would fetch from elsewhere are left out: whoever looks at it has a font of equal widths.
+    """
+    svg = _FONT_FACE.sub("", svg)
     found = re.search(r"\bterminal-\d+(?=-)", svg)
     return svg.replace(found[0], "harrier") if found else svg

@@ -19,7 +19,7 @@ from platformdirs import user_state_path
 from textual.theme import BUILTIN_THEMES
 from tomlkit.exceptions import TOMLKitError
 
-from studio.errors import ConfigError, StudioError, UnavailableError
+from studio.errors import ConfigError, StudioError, UnavailableError, UsageError
 from studio.files import explained, write_text
 from studio.project.settings import UserSettings
 from studio.project.user import user_settings_path
@@ -42,16 +42,33 @@ def checked(settings: UserSettings, where: str) -> dict[str, str]:
     """
     from studio.tui.registry import all_commands
 
-    interface = settings.interface
-    known = sorted({*BUILTIN_THEMES, *(theme.name for theme in THEMES)})
-    if interface.theme not in known:
-        near = difflib.get_close_matches(interface.theme, known, n=1, cutoff=0.4)
+    if unknown := _unknown_theme(settings.interface.theme):
         raise ConfigError(
-            f"There is no theme `{interface.theme}`.",
-            where=f"{where}, [interface] theme",
-            remedy=f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}",
+            f"There is no theme `{settings.interface.theme}`.", where=f"{where}, [interface] theme", remedy=unknown
         )
-    return keymap(all_commands(), settings.keymap, interface.keys == "vim", where)
+    return keymap(all_commands(), settings.keymap, settings.interface.keys == "vim", where)
+
+
+def themed(settings: UserSettings, theme: str | None) -> UserSettings:
+    """The settings with a theme that was asked for, if one was.
+
+    Raises:
+        UsageError: there is no such theme (the nearest is named).
+    """
+    if theme is None:
+        return settings
+    if unknown := _unknown_theme(theme):
+        raise UsageError(f"There is no theme `{theme}`.", remedy=unknown)
+    return settings.model_copy(update={"interface": settings.interface.model_copy(update={"theme": theme})})
+
+
+def _unknown_theme(theme: str) -> str | None:
+    """What to do about a theme that there is not; None if there is."""
+    known = sorted({*BUILTIN_THEMES, *(each.name for each in THEMES)})
+    if theme in known:
+        return None
+    near = difflib.get_close_matches(theme, known, n=1, cutoff=0.4)
+    return f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
 
 
 def remember(name: str, value: Any) -> None:

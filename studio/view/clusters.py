@@ -57,8 +57,9 @@ class ClusterHead:
     """One line of the list of clusters.
 
     `id` is the row_id of the keeper, `keeper` its position. `members` counts distinct texts, `rows` all their rows.
-    `score` is the best Jaccard in it. `held` counts edges over the threshold that something holds for a person, and
-    `reasons` says what, most frequent first. `decided`: a decision is in force about an end of every edge. `text` is
+    `score` is the best Jaccard in it. `for_review`: some edge is in the review band, whatever the others are. `held`
+    counts edges over the threshold that something holds for a person, and `reasons` says what, most frequent first.
+    `decided`: a decision is in force about an end of every edge. `text` is
     the beginning of the keeper's text, in one line.
     """
 
@@ -67,6 +68,7 @@ class ClusterHead:
     members: int
     rows: int
     score: float
+    for_review: bool
     held: int
     reasons: tuple[str, ...]
     decided: bool
@@ -86,12 +88,17 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Would:
-    """What `decide --auto` would do to so many rows of a member: `repoint`, `drop` or `none`, and why, in words."""
+    """What `decide --auto` would do to so many rows of a member, and why, in words.
+
+    `action` is that of the step which says most of a row: `drop`, else `repoint`, else another; `none` without one.
+    `positions` are these rows, ascending; () for `none`: these can be most of a dataset, and nothing is done to them.
+    """
 
     action: str
     reason: str
     keeper: int | None
     rows: int
+    positions: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -513,11 +520,13 @@ def _rows_of(bench: Bench, role: Role, nodes: I64, labels: I64) -> tuple[I64, I6
 def _heads(bench: Bench, role: Role, table: pl.DataFrame) -> Iterator[ClusterHead]:
     texts = bench.rows[COLUMN[role]].gather(table["keeper"])
     ids = bench.rows["row_id"].gather(table["keeper"])
-    columns = table.select("keeper", "members", "rows", "score", "held", "codes", "decided").iter_rows()
-    for row_id, text, (keeper, members, rows, score, held, codes, decided) in zip(ids, texts, columns, strict=True):
+    columns = table.select("keeper", "members", "rows", "score", "for_review", "held", "codes", "decided").iter_rows()
+    for row_id, text, (keeper, members, rows, score, for_review, held, codes, decided) in zip(
+        ids, texts, columns, strict=True
+    ):
         reasons = tuple(in_words(code, NEAR[role]) for code, _ in Counter(codes).most_common())
         excerpt = _SPACE.sub(" ", text[:EXCERPT]).strip()
-        yield ClusterHead(row_id, keeper, members, rows, score, held, reasons, decided, excerpt)
+        yield ClusterHead(row_id, keeper, members, rows, score, for_review, held, reasons, decided, excerpt)
 
 
 def _members(bench: Bench, role: Role, found: _Found, place: int, limit: int) -> list[Member]:
@@ -575,20 +584,21 @@ class _Left:
                 self._lines.setdefault(node, []).append(line)
 
     def would(self, rows: I64, node: int) -> tuple[Would, ...]:
-        """Count the rows of a text by what would become of them; what changes most comes first."""
+        """Sort the rows of a text by what would become of them; what changes most comes first."""
         ids = self._bench.rows["row_id"].gather(rows).to_list()
-        counts: Counter[tuple[str, str, str | None]] = Counter()
+        sorted_rows: dict[tuple[str, str, str | None], list[int]] = {}
         for row, row_id in zip(rows.tolist(), ids, strict=True):
             if row_id in self._outcome:
                 step, keeper_id = self._outcome[row_id]
-                counts[step.action.value, in_words(step.reason, ""), keeper_id] += 1
+                kind = step.action.value, in_words(step.reason, ""), keeper_id
             else:
-                counts["none", self._why_not(row, node), None] += 1
-        keepers = [keeper_id for _, _, keeper_id in counts]
+                kind = "none", self._why_not(row, node), None
+            sorted_rows.setdefault(kind, []).append(row)
+        keepers = [keeper_id for _, _, keeper_id in sorted_rows]
         places = positions_of(self._bench, pl.Series(keepers, dtype=pl.String)).tolist()
         found = [
-            Would(action, reason, place if place >= 0 else None, count)
-            for ((action, reason, _), count), place in zip(counts.items(), places, strict=True)
+            Would(action, reason, place if place >= 0 else None, len(same), () if action == "none" else tuple(same))
+            for ((action, reason, _), same), place in zip(sorted_rows.items(), places, strict=True)
         ]
         return tuple(sorted(found, key=lambda would: (would.action == "none", -would.rows, would.reason)))
 

@@ -10,7 +10,7 @@ from studio.cli.main import run as run_here
 from studio.errors import ExitCode
 from tests.cli.conftest import run
 
-CASES = 60
+CASES = 30
 COMMANDS = (["info"], ["check"], ["decide", "--auto"], ["decide", "--list"], ["preview", "--rows", "1"])
 
 
@@ -56,7 +56,7 @@ def test_damage_anywhere_is_said_in_words(
     for case in range(CASES):
         place = tmp_path / f"case{case}"
         shutil.copytree(sound, place)
-        files = sorted(file for file in place.rglob("*") if file.is_file() and file.name != "lock")
+        files = sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("lock"))
         victim = rng.choice(files)
         damage(victim, rng)
         project = ["--project", str(place / "project")]

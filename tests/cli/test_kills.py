@@ -16,7 +16,6 @@ from studio.project.project import Project
 from tests.cli.conftest import COMMAND, environment, run
 
 ROWS = 4_000
-MOMENTS = 20
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +67,15 @@ def duration(arguments: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def moments(step: str, whole: float) -> list[float]:
+def moments(step: str, whole: float, count: int) -> list[float]:
     rng = random.Random(step)
-    return [rng.uniform(0.1, 1.0) * whole for _ in range(MOMENTS)]
+    return [rng.uniform(0.1, 1.0) * whole for _ in range(count)]
 
 
+@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("step", ["import", "check", "decide", "export"])
 def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing_half_written(
-    step: str, source: Path, prepared: dict[str, Path], tmp_path: Path
+    step: str, count: int, source: Path, prepared: dict[str, Path], tmp_path: Path
 ) -> None:
     project, out = tmp_path / "project", tmp_path / "out"
     arguments = {
@@ -92,7 +92,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing_half_written(
 
     fresh()
     hits = 0
-    for after in moments(step, duration(arguments)):
+    for after in moments(step, duration(arguments), count):
         fresh()
         if step == "export":
             assert run("export", "--project", project, "--out", out, "--format", "jsonl").returncode == 0
@@ -100,7 +100,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing_half_written(
         _assert_whole(step, project, out, prepared)
         assert run(*arguments).returncode == 0, "what was killed must be doable again"
         assert not list(tmp_path.glob(".*harrier-tmp*")), "the next run sweeps what the killed one left"
-    assert hits >= 3, "the kills came after the work was done"
+    assert hits >= count // 6, "the kills came after the work was done"
 
 
 def _assert_whole(step: str, project: Path, out: Path, prepared: dict[str, Path]) -> None:
@@ -135,14 +135,14 @@ def test_interrupting_stops_cleanly_with_its_own_exit_code(tmp_path: Path) -> No
             text=True,
             env=environment(),
         )
-        _wait_for(project / ".studio" / "lock.json")
+        _wait_for(project / ".studio" / "lock-evidence.json")
         process.send_signal(wanted)
         output, words_said = process.communicate(timeout=60)
         assert process.returncode == 130, words_said
         assert output == ""
         assert "half-written" in words_said
         assert not (project / ".studio" / "evidence" / "near_duplicates" / "manifest.json").exists()
-        assert not (project / ".studio" / "lock.json").exists()
+        assert not (project / ".studio" / "lock-evidence.json").exists()
 
 
 def _wait_for(path: Path) -> None:

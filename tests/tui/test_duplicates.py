@@ -21,6 +21,8 @@ from studio.tui.duplicates import DuplicatesScreen, Lines
 from studio.tui.pairs import PairsScreen
 from studio.view.session import KEPT, MOVED, REMOVED
 from tests.checks.test_near_duplicates import LONG
+from tests.tui.driving import driving
+from tests.tui.driving import run as drive
 
 LAW = (
     "Os servidores públicos federais regidos pela lei 8.112 podem pedir a revisão do seu processo administrativo no "
@@ -99,7 +101,8 @@ def test_clusters_stand_by_size_with_band_and_score(project: Project) -> None:
     async def work(app: StudioApp, screen: DuplicatesScreen, pilot: Pilot[None]) -> None:
         shown = lines(screen)
         assert len(shown) == 3
-        assert "3 ≈ auto" in shown[0] and "a segunda via" in shown[0]
+        # What the rule would join, and one edge under the threshold.
+        assert "3 ~ near" in shown[0] and "a segunda via" in shown[0]
         assert any("? held" in line and "Os servidores" in line for line in shown)
         assert "3 clusters" in said(screen, "#list-title")
         members = lines(screen, "#members")
@@ -201,6 +204,68 @@ def test_a_row_that_would_repeat_another_one_is_dropped_not_re_pointed(make_proj
         assert app.session.kept == 3
 
     run(made.root, work)
+
+
+def test_of_one_text_just_the_rows_that_the_rule_means_are_taken(make_project: Callable[..., Project]) -> None:
+    """Rows of one text that differ in what no list of texts shows: their negatives and their label."""
+    other = LONG.replace("semana", "semanas")
+    made = make_project(
+        [
+            {"query": "como emitir", "positive": LONG},
+            {"query": "de novo", "positive": other, "negatives": ["outra"]},
+            {"query": "como emitir", "positive": other, "negatives": ["uma"]},
+            {"query": "Como emitir?", "positive": other},
+            {"query": "onde fica", "positive": LONG, "label": "1"},
+            {"query": "onde fica", "positive": LONG},
+            {"query": "onde fica", "positive": LONG},
+            {"query": "a quem peço", "positive": other, "label": "1"},
+            {"query": "a quem peço", "positive": other},
+            {"query": "de novo", "positive": other, "negatives": ["outra"]},
+            {"query": "por fim", "positive": LONG.upper()},
+        ]
+    )
+    check_project(made)
+
+    async def flow() -> None:
+        async with driving(made.root, panel="duplicates") as studio:
+            screen = studio.app.screen
+            assert isinstance(screen, DuplicatesScreen) and screen._detail is not None
+            assert any(len(member.would) > 1 for member in screen._detail.members)
+            await studio.press("a")
+            assert studio.app.screen is screen
+            await studio.until(lambda: not studio.app.saving)
+            await studio.settle()
+            by_hand = made.curated()
+            await studio.press("u")
+            await studio.until(lambda: not studio.app.saving)
+            await studio.press("A", "y")
+            await studio.job()
+            by_rule = made.curated()
+            assert set(by_hand.rows["status"]) == {"kept", "removed", "moved"}
+            assert by_hand.rows["status"].to_list() == by_rule.rows["status"].to_list()
+            # The passage of a row that is dropped says nothing: the rule may have re-pointed it before.
+            assert by_hand.kept["positive"].to_list() == by_rule.kept["positive"].to_list()
+
+    drive(flow)
+
+
+def test_a_cluster_with_an_edge_for_review_is_not_called_auto(make_project: Callable[..., Project]) -> None:
+    """Two passages of which one differs in wording alone; a third is less near to both than the threshold asks for."""
+    far = LONG.replace("fatura", "conta de luz").replace("portal", "site")
+    made = make_project([("um", LONG), ("dois", LONG.replace("semana", "semanas")), ("três", far)])
+    check_project(made)
+
+    async def flow() -> None:
+        async with driving(made.root, panel="duplicates") as studio:
+            screen = studio.app.screen
+            assert isinstance(screen, DuplicatesScreen) and screen._detail is not None
+            assert {edge.band for edge in screen._detail.edges} == {"auto", "review"}
+            [line] = lines(screen)
+            assert "~ near" in line and screen._detail.head.score >= screen._shown_threshold
+            await studio.press("f")
+            assert "≈ auto" in lines(screen)[0]
+
+    drive(flow)
 
 
 def test_a_held_cluster_is_joined_only_after_a_question_that_says_what_differs(project: Project) -> None:

@@ -260,7 +260,11 @@ def test_each_row_is_shown_as_it_is(project: Project, monkeypatch: pytest.Monkey
     walk(StudioApp(project.root), steps)
 
 
-@pytest.mark.parametrize("place", list(panel_screens()))
+@pytest.mark.parametrize(
+    "place",
+    # What takes half a minute on a busy machine; its surfaces are walked by the tests above, too.
+    [pytest.param(place, marks=pytest.mark.slow) if place == "pairs" else place for place in panel_screens()],
+)
 def test_every_key_of_every_panel(place: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "DETAIL_DELAY", 0.001)
     monkeypatch.setattr(pairs, "TYPING_DELAY", 0.001)

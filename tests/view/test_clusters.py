@@ -126,6 +126,7 @@ def test_the_inside_of_a_cluster(bench: Bench) -> None:
         ("none", None, 1),
         ("none", None, 1),
     ]
+    assert [would.positions for would in keeper.would] == [(2,), (), ()]
     assert [(would.action, would.keeper) for would in members[1].would] == [("repoint", 0)]
     assert members[4].sub == members[5].sub != members[0].sub == members[1].sub
     assert detail.head.held == 3 and "numbers differ" in detail.head.reasons
@@ -136,6 +137,47 @@ def test_the_inside_of_a_cluster(bench: Bench) -> None:
     assert members[4].score == pytest.approx(held.jaccard)
     both = held.a_in_b * held.b_in_a / (held.a_in_b + held.b_in_a - held.a_in_b * held.b_in_a)
     assert both == pytest.approx(held.jaccard)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.65, 0.95])
+def test_a_cluster_is_for_review_if_any_of_its_edges_is(bench: Bench, threshold: float | None) -> None:
+    mixed = 0
+    for role in ("passage", "query"):
+        for head in clusters(bench, role, threshold).heads:
+            bands = {edge.band for edge in cluster(bench, role, head.id, threshold).edges}
+            assert head.for_review == ("review" in bands)
+            mixed += bands == {"auto", "review"}
+        assert all(head.for_review for head in clusters(bench, role, threshold, "review").heads)
+        assert not any(head.for_review for head in clusters(bench, role, threshold, "auto").heads)
+    assert mixed
+
+
+@pytest.mark.parametrize("protected", [False, True])
+def test_what_would_be_done_names_the_very_rows(make_project: MakeProject, protected: bool) -> None:
+    """Also of a text with more rows than are listed, of which some would be dropped and others stay."""
+    many = [
+        {"query": f"passaporte {at // 2}", "positive": LAW, "negatives": ["x"] * (at % 7 == 0)} for at in range(160)
+    ]
+    rows = [{**row, "split": "test" if protected and at % 5 == 0 else "train"} for at, row in enumerate([*ROWS, *many])]
+    project = make_project(rows)
+    check_project(project)
+    bench = Bench(project.root)
+    wanted: dict[int, str] = {}
+    for step in proposed(project):
+        for target in step.targets:
+            position = int(bench.rows["row_id"].index_of(target.row_id) or 0)
+            # A row that would be re-pointed and then dropped counts as dropped.
+            if step.action is Action.DROP or (step.action is Action.REPOINT and wanted.get(position) != "drop"):
+                wanted[position] = step.action.value
+    found: dict[int, str] = {}
+    for head in clusters(bench, "passage").heads:
+        for member in cluster(bench, "passage", head.id).members:
+            for would in member.would:
+                assert len(would.positions) == (would.rows if would.action != "none" else 0)
+                assert list(would.positions) == sorted(would.positions)
+                if would.action in ("drop", "repoint"):
+                    found |= dict.fromkeys(would.positions, would.action)
+    assert found == wanted and list(wanted.values()).count("drop") > 50
 
 
 def test_queries_that_differ_in_accents_alone(bench: Bench) -> None:
