@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SIGNS = ("○", "✗", "✎", "→")
 _OTHER = 160
 _EDGES = 12
+_NEGATIVES = 12
 _MARKED = 100
 
 
@@ -39,8 +40,13 @@ def detail_content(
         lines.append(safe(f"   in favour of {shown.keeper_id}", 100))
     lines += _text("query", shown.query, shown.row.query, where, limit)
     lines += _text("passage", shown.positive, shown.row.positive, where, limit)
-    for at, negative in enumerate(shown.negatives, 1):
+    for at, negative in enumerate(shown.negatives[:_NEGATIVES], 1):
         lines += _text(f"negative {at}", negative, negative, where, limit)
+    if len(shown.negatives) > _NEGATIVES:
+        lines += [
+            Content(""),
+            Content.styled(f"… showing {_NEGATIVES} of {len(shown.negatives):,} negatives", "dim italic"),
+        ]
     if shown.tags:
         lines += [Content(""), Content.assemble(("tags ", "bold"), safe_text(", ".join(shown.tags), 300))]
     if shown.notes:

@@ -444,7 +444,8 @@ class PromptsScreen(PanelScreen):
         model = self.session.project.settings.model
         hint = "A folder, a hub id (owner/name), or harrier-tiny for the embedded one."
         answer = await self.app.push_screen_wait(AskText("Model", model.id, hint))
-        if answer is None or answer.strip() in ("", model.id):
+        # What was there is shown spelled out; left so, it is still the same model.
+        if answer is None or answer.strip() in ("", model.id, safe_text(model.id).strip()):
             return
         chosen = answer.strip()
         if not await self._readable(chosen):

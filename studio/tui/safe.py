@@ -12,8 +12,8 @@ What takes what:
 - `safe_lines`: Static and Label that show a whole text.
 - `safe_text`: places that want a `str`: `notify(safe_text(…), title=safe_text(…), markup=False)`, `App.title` and
   `sub_title`, `Select.prompt`, `Input.placeholder`, and `rich.text.Text(safe_text(…))` for cells of a DataTable.
-- None of them: Input and TextArea hold the text that is edited, and no command palette hit, binding or class name is
-  ever made of data.
+- None of them: Input and TextArea hold the text that is edited (`safe_area.SafeArea` draws it harmless), and no
+  command palette hit, binding or class name is ever made of data.
 """
 
 from __future__ import annotations

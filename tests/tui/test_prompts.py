@@ -418,6 +418,21 @@ def test_a_model_out_of_reach_is_said_and_prompts_can_be_edited(make_project: Ca
     assert saved(root)["model"]["id"] == "harrier-tiny"
 
 
+def test_a_model_with_a_hostile_name_is_kept_if_nothing_is_typed(make_project: Callable[..., Project]) -> None:
+    root = make_project(ROWS, model=ModelSettings(id="./no-such\x9b31m\u202e-folder")).root
+    before = (root / "studio.toml").read_bytes()
+
+    async def act(app: StudioApp, pilot: Pilot[None]) -> None:
+        await pilot.press("M")
+        await until(pilot, lambda: isinstance(app.screen, AskText) and app.screen.query(Input))
+        assert app.screen.query_one(Input).value == "./no-such⟨U+009B⟩31m⟨U+202E⟩-folder"
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is panel(app) and not any(w.group == "ask" for w in app.workers))
+
+    use(root, act)
+    assert (root / "studio.toml").read_bytes() == before
+
+
 @pytest.mark.parametrize("key", ["e", "p", "m", "M"])
 def test_read_only_refuses(project: Project, key: str) -> None:
     before = (project.root / "studio.toml").read_bytes()
