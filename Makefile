@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint types contracts lock clean
+.PHONY: demo test test-all lint types contracts pictures lock clean
 
 demo: $(READY)
 	$(BIN)/harrier-studio demo
@@ -36,6 +36,25 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(READY)
+
+PICTURES := /tmp/studio
+
+# The pictures of the documents: the sample project, checked, with two rows dropped and one kept. Export shows where it
+# stands, so that is the same place on every machine; `mkdir` refuses one that is somebody else's.
+pictures: export HARRIER_STUDIO_CONFIG = $(PICTURES)/no-such-config.toml
+pictures: STUDIO = $(abspath $(BIN))/harrier-studio
+pictures: DRAW = $(STUDIO) screenshot --project sample --size 120x36 --theme harrier-dark --out $(CURDIR)/docs/pictures/
+pictures: $(READY)
+	mkdir $(PICTURES)
+	cd $(PICTURES) && $(STUDIO) import $(CURDIR)/sample_data/pairs.jsonl --project sample
+	cd $(PICTURES) && $(STUDIO) check --project sample
+	cd $(PICTURES) && $(STUDIO) decide --project sample --drop 188d4e099da87a75 --drop 7f67eafafc69ab36
+	cd $(PICTURES) && $(STUDIO) decide --project sample --keep a2d601ab9eb7562c
+	cd $(PICTURES) && $(DRAW)pairs.svg --keys "down down" pairs
+	cd $(PICTURES) && $(DRAW)duplicates.svg --keys "f f down down down down" duplicates
+	cd $(PICTURES) && $(DRAW)prompts.svg --keys "colon 2 2 4 enter" prompts
+	cd $(PICTURES) && $(DRAW)export.svg export
+	$(RM) -r $(PICTURES)
 
 # Pin what the project's ranges resolve to here; torch and textual are held at the versions the tests were made with.
 lock:

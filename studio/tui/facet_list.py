@@ -23,7 +23,8 @@ class FacetList(OptionList):
     """Facets one under another. Hidden until asked for."""
 
     DEFAULT_CSS = """
-    FacetList { display: none; width: 34; height: 1fr; border: none; border-right: solid $primary 50%; }
+    FacetList { display: none; width: 38; height: 1fr; }
+    FacetList, FacetList:focus { border: none; border-right: solid $primary 50%; padding: 0; }
     """
 
     class Toggled(Message):
@@ -81,9 +82,9 @@ class FacetList(OptionList):
 
 def _line(key: str, value: FacetValue, where: Where) -> Content:
     tick = "✓" if _chosen(key, value, where) else " "
-    label = safe_text(value.label, 20)
+    label = safe_text(value.label, 25)
     count = f"{value.count:,}"
-    return Content(f" {tick} {label}{' ' * max(1, 27 - len(label) - len(count))}{count}")
+    return Content(f" {tick} {label}{' ' * max(1, 31 - len(label) - len(count))}{count}")
 
 
 def _chosen(key: str, value: FacetValue, where: Where) -> bool:
