@@ -72,7 +72,7 @@ def moments(step: str, whole: float, count: int) -> list[float]:
     return [rng.uniform(0.1, 1.0) * whole for _ in range(count)]
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("step", ["import", "check", "decide", "export"])
 def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing_half_written(
     step: str, count: int, source: Path, prepared: dict[str, Path], tmp_path: Path
@@ -100,7 +100,7 @@ def test_a_kill_at_any_moment_loses_nothing_and_leaves_nothing_half_written(
         _assert_whole(step, project, out, prepared)
         assert run(*arguments).returncode == 0, "what was killed must be doable again"
         assert not list(tmp_path.glob(".*harrier-tmp*")), "the next run sweeps what the killed one left"
-    assert hits >= count // 6, "the kills came after the work was done"
+    assert hits >= max(1, count // 6), "the kills came after the work was done"
 
 
 def _assert_whole(step: str, project: Path, out: Path, prepared: dict[str, Path]) -> None:

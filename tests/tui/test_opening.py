@@ -19,7 +19,7 @@ from studio.tui.welcome import AskPath, PathSuggester, WelcomeScreen
 from tests.tui.driving import Driver, driving, run
 from tests.tui.test_safe import HOSTILE, steers
 
-SIZES = [(80, 24), (140, 40), (200, 60)]
+SIZES = [(80, 24), pytest.param((140, 40), marks=pytest.mark.slow), pytest.param((200, 60), marks=pytest.mark.slow)]
 ROW = {"query": "what", "positive": "this", "text": "that", "score": 0.5, "id": 7}
 
 

@@ -80,7 +80,7 @@ def bare(text: str, work: Callable[[SafeArea, Pilot[None]], Any], size: tuple[in
     run(flow)
 
 
-@pytest.mark.parametrize("text", [*HOSTILE, "".join(HOSTILE)])
+@pytest.mark.parametrize("text", [*(pytest.param(text, marks=pytest.mark.slow) for text in HOSTILE), "".join(HOSTILE)])
 def test_a_hostile_text_is_drawn_as_signs_and_edited_around(text: str) -> None:
     async def work(area: SafeArea, pilot: Pilot[None]) -> None:
         drawn(area)

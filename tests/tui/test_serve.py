@@ -301,7 +301,9 @@ async def _first_screen(page: Any) -> None:
         shown += message.data
 
 
-@pytest.mark.parametrize("ending", ["leave", "SIGTERM", "SIGINT", "SIGKILL"])
+@pytest.mark.parametrize(
+    "ending", ["leave", *(pytest.param(name, marks=pytest.mark.slow) for name in ("SIGTERM", "SIGINT", "SIGKILL"))]
+)
 def test_no_process_is_left(ending: str, start: Callable[..., Served]) -> None:
     async def run() -> None:
         served = start()
