@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +23,7 @@ from studio.prompts.preview import TextPreview, preview_rows, preview_text
 from studio.prompts.prompted import find_prompted_rows
 from studio.sample import model_location
 from studio.view.bench import Bench
+from studio.view.evidence import remembered
 from studio.view.tokens import read_tokens
 
 _COLUMNS = ("query", "positive")
@@ -240,10 +240,6 @@ def _tokenizer(location: str) -> StudioTokenizer:
 
 # Rows that carry a prompt
 
-_imported: OrderedDict[tuple[str, str], pl.DataFrame] = OrderedDict()
-"""Prompted texts among the imported rows, by snapshot and contract: the search takes seconds for a million rows, and
-a decision changes few of them."""
-
 
 def _prompted(bench: Bench, contract: PromptContract) -> tuple[PromptedRows, ...]:
     """Search what was changed anew, and take what is known of the rest; removed rows do not count."""
@@ -265,13 +261,10 @@ def _prompted(bench: Bench, contract: PromptContract) -> tuple[PromptedRows, ...
 
 
 def _prompted_as_imported(bench: Bench, contract: PromptContract) -> pl.DataFrame:
-    key = bench.project.settings.snapshot, contract.hash
-    if key not in _imported:
-        _imported[key] = find_prompted_rows(bench.rows, contract)
-        if len(_imported) > _FOUND_KEPT:
-            _imported.popitem(last=False)
-    _imported.move_to_end(key)
-    return _imported[key]
+    """Prompted texts among the imported rows: the search takes seconds at a million, and a decision changes few."""
+    return remembered(
+        bench, "prompted rows", contract.hash, lambda: find_prompted_rows(bench.rows, contract), keep=_FOUND_KEPT
+    )
 
 
 # Truncation
