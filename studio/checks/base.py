@@ -164,7 +164,7 @@ def _run_check(
     config, snapshot = item.depends_on(), project.settings.snapshot
     pairs = project.assigned() if item.uses_splits else project.snapshot
     if item.uses_splits:
-        config |= {"splits": hashlib.sha256("\n".join(pairs["split"].fill_null("")).encode()).hexdigest()[:16]}
+        config |= {"splits": splits_key(pairs)}
     if needed:
         config |= {"needs": {name: stored.key for name, stored in needed.items()}}
     stored = project.evidence.load(item.name)
@@ -180,6 +180,11 @@ def _run_check(
     stored = StoredEvidence(item.name, item.version, config, snapshot, time.perf_counter() - start, evidence)
     project.evidence.save(stored)
     return stored, False
+
+
+def splits_key(pairs: pl.DataFrame) -> str:
+    """Name which split every row is in: 16 hex digits, stored with the evidence of checks that use splits."""
+    return hashlib.sha256("\n".join(pairs["split"].fill_null("")).encode()).hexdigest()[:16]
 
 
 def _computed(config: Mapping[str, Any], item: Check) -> dict[str, Any]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from textual.theme import Theme
 
-DEFAULT_THEME = "harrier-dark"
-
 THEMES = (
     Theme(
         name="harrier-dark",

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from studio.tui.command import Command, bindings, keymap
-from studio.tui.help import shown_key
+from studio.tui.command import Command, bindings
+from studio.tui.help import keys_now, shown_key
 
 if TYPE_CHECKING:
     from studio.tui.app import StudioApp
@@ -157,11 +157,7 @@ class Tour(ModalScreen[None]):
 
 def first_keys(studio: StudioApp) -> dict[str, str]:
     """The first key of every command, as it is mapped now and as a person calls it."""
-    from studio.tui.registry import all_commands
-
-    commands = all_commands()
-    changed = keymap(commands, studio.user.keymap, studio.user.interface.keys == "vim", "")
-    return {c.id: shown_key(changed.get(c.id, c.keys).split(",")[0].strip()) for c in commands}
+    return {name: shown_key(keys[0]) for name, keys in keys_now(studio.user).items()}
 
 
 def step_text(step: TourStep, keys: dict[str, str]) -> Content:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shlex
@@ -15,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import polars as pl
 
-from studio.checks.base import all_checks, configured
+from studio.checks.base import all_checks, configured, splits_key
 from studio.errors import StudioError, UsageError
 from studio.export.audit import MANIFEST
 from studio.export.formats import Format
@@ -361,7 +360,7 @@ def _evidence_problems(bench: Bench) -> Iterator[Problem]:
         if stored is None:
             continue
         other = any(stored.config.get(name) != value for name, value in item.depends_on().items())
-        moved = item.uses_splits and stored.config.get("splits") != _splits_key(bench)
+        moved = item.uses_splits and stored.config.get("splits") != splits_key(bench.project.assigned())
         if other or moved or stored.version != item.version:
             old.append(item.name)
     if old:
@@ -370,12 +369,6 @@ def _evidence_problems(bench: Bench) -> Iterator[Problem]:
             f"Checks that ran before the settings, the splits or their version changed: {', '.join(old)}.",
             _RUN,
         )
-
-
-def _splits_key(bench: Bench) -> str:
-    """How `run_checks` names the splits that a check saw."""
-    splits = bench.project.assigned()["split"].fill_null("")
-    return hashlib.sha256("\n".join(splits).encode()).hexdigest()[:16]
 
 
 def _auto_problems(bench: Bench) -> Iterator[Problem]:
