@@ -16,6 +16,7 @@ from studio.project.explaining import find_row
 from studio.project.ledger import Action, Decision, Target, in_force
 from studio.project.project import Project
 from studio.project.rules import apply_auto
+from studio.project.verdicts import Verdict
 
 _LISTED_IDS = 20
 _NO_CHANGE = ("already so; nothing changed", "nothing can be brought back")
@@ -194,6 +195,12 @@ def _check_values(action: Action, targets: Sequence[Target], where: str) -> None
             target.value, str
         ):
             raise InputError(f"`{action}` needs a value.", where=where)
+        if action is Action.JUDGE and (not target.keeper_id or target.value not in list(Verdict)):
+            raise InputError(
+                "`judge` needs a keeper_id (the passage's row) and a verdict as value.",
+                where=where,
+                remedy=f"use one of {', '.join(Verdict)}",
+            )
         if action is Action.EDIT:
             _check_edit(target.value, where)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import typer
 
 from studio.cleaning import Cleaned, check_project, import_project
 from studio.cleaning import clean as run_clean
+from studio.cli.given import toml_value
 from studio.cli.output import emit, emit_json, emit_table, progress_bar, say
 from studio.cli.reports import (
     by_reason,
@@ -67,15 +67,8 @@ def overrides(settings: list[str] | None, method: str | None) -> Overrides:
                 f"`--set {setting}` is not of the form CHECK.KEY=VALUE.",
                 remedy="for example: --set near_duplicates.threshold=0.85",
             )
-        result.setdefault(check, {})[key] = _value(value.strip())
+        result.setdefault(check, {})[key] = toml_value(value.strip())
     return result
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def import_pairs(sources: list[str], root: Path, named: Roles, prompt: str | None, strict: bool, as_json: bool) -> None:

@@ -10,12 +10,14 @@ from types import FrameType
 import typer
 from typer.main import get_command
 
+from studio.cli.answers_app import answers_app
 from studio.cli.app import app
 from studio.cli.dispatch import with_open
 from studio.cli.output import say
 from studio.errors import Cancelled, ExitCode, StudioError
 
 _PROGRAM = "harrier-studio"
+app.add_typer(answers_app)
 # Typer carries click inside or beside it, by version; this finds the base of its errors in both.
 _ClickException: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"

@@ -34,6 +34,10 @@ ASKS: dict[str, Function | str] = {
     "contract": "studio.view.prompting:contract_report",
     "export_plan": "studio.view.exporting:plan",
     "proposal": "studio.view.threshold:proposal",
+    "fn_queue": "studio.view.judging:fn_queue",
+    "fn_candidate": "studio.view.judging:fn_candidate",
+    "exposure": "studio.view.judging:exposure",
+    "mining_plan": "studio.view.mining:mining_plan",
     "text_numbers": "studio.view.evidence:text_numbers",
 }
 """Questions about the open project: each function gets the `Bench` and the named arguments of the ask.

@@ -86,6 +86,14 @@ class ImportedProject(NamedTuple):
     sources: tuple[ImportedSource, ...]
 
 
+class Searched(NamedTuple):
+    """What a search for false negatives found: counts by name, seconds, what a person should know."""
+
+    stats: dict[str, Any]
+    seconds: float
+    notes: tuple[str, ...]
+
+
 def check(
     context: Context, progress: Progress, *, names: Sequence[str] = (), overrides: Overrides | None = None
 ) -> list[Checked]:
@@ -218,6 +226,21 @@ def languages(context: Context, progress: Progress) -> Path:
     return tell_languages(context.project(), progress)
 
 
+def false_negatives(context: Context, progress: Progress, *, changes: Mapping[str, Any] | None = None) -> Searched:
+    """Look for false negatives, with `changes` to the project's settings of the search.
+
+    Raises:
+        ConfigError: a setting is unknown or wrong.
+        InputError: a model cannot be used.
+        UnavailableError: a model is out of reach, another process checks this project, or the disk is full.
+    """
+    from studio.mining.false_negatives import configured, search
+
+    project = context.project()
+    stored = search(project, configured(project.settings, changes), progress=progress)
+    return Searched(dict(stored.evidence.stats), stored.seconds, stored.evidence.notes)
+
+
 JOBS: dict[str, Function | str] = {
     "check": check,
     "accept_auto": accept_auto,
@@ -226,6 +249,7 @@ JOBS: dict[str, Function | str] = {
     "import_sources": import_sources,
     "tokens": tokens,
     "languages": languages,
+    "false_negatives": false_negatives,
 }
 """Each function gets the `Context`, a progress callback and the named arguments of the job.
 

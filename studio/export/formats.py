@@ -103,9 +103,9 @@ def _features(frame: pl.DataFrame) -> Any:
 
 def _write_flagembedding(subsets: list[Subset], out: Path) -> list[DataFile]:
     def line(query: str, rows: list[Mapping[str, Any]]) -> dict[str, Any]:
-        record: dict[str, Any] = {"query": query, "pos": [row["positive"] for row in rows]}
-        record["neg"] = _negatives(rows)
-        if all(row["score"] is not None for row in rows):
+        positives = _positives(rows)
+        record: dict[str, Any] = {"query": query, "pos": positives, "neg": _negatives(rows)}
+        if len(positives) == len(rows) and all(row["score"] is not None for row in rows):
             record["pos_scores"] = [row["score"] for row in rows]
         return record
 
@@ -117,7 +117,7 @@ def _write_tevatron(subsets: list[Subset], out: Path) -> list[DataFile]:
         return {
             "query_id": _short_hash(query),
             "query": query,
-            "positive_passages": [_passage(row["positive"]) for row in rows],
+            "positive_passages": [_passage(text) for text in _positives(rows)],
             "negative_passages": [_passage(text) for text in _negatives(rows)],
         }
 
@@ -128,9 +128,15 @@ def _passage(text: str) -> dict[str, str]:
     return {"docid": _short_hash(text), "title": "", "text": text}
 
 
+def _positives(rows: list[Mapping[str, Any]]) -> list[str]:
+    """The positives of all rows of a query, and what was judged to also answer it."""
+    own = [row["positive"] for row in rows]
+    return [*own, *dict.fromkeys(text for row in rows for text in row["also_answers"] if text not in own)]
+
+
 def _negatives(rows: list[Mapping[str, Any]]) -> list[str]:
     """The negatives of all rows of a query, once each, without those that are positives of it."""
-    positives = {row["positive"] for row in rows}
+    positives = set(_positives(rows))
     return [text for text in dict.fromkeys(text for row in rows for text in row["negatives"]) if text not in positives]
 
 
@@ -164,6 +170,8 @@ def _write_beir(subsets: list[Subset], out: Path) -> list[DataFile]:
         places = []
         for row in part:
             places.append(judged.setdefault((_short_hash(row["query"]), _short_hash(row["positive"])), len(judged)))
+            for text in row["also_answers"]:
+                judged.setdefault((_short_hash(row["query"]), _short_hash(text)), len(judged))
         lines = [f"{query}\t{passage}\t1\n" for query, passage in judged]
         (out / path).write_text("query-id\tcorpus-id\tscore\n" + "".join(lines), "utf-8")
         files.append(DataFile(path, len(judged), [row["row_id"] for row in part], places))

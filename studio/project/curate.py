@@ -9,8 +9,9 @@ from enum import StrEnum
 
 import polars as pl
 
-from studio.project.groups import components, first_of, joined_by
+from studio.project.groups import components, first_of, joined_by, joined_by_edges
 from studio.project.ledger import Action, Decision, in_force
+from studio.project.verdicts import State, pairs_in_state, verdicts
 from studio.text.equal import equal_at
 from studio.text.normalise import Level
 
@@ -33,7 +34,7 @@ class Curated:
     """The outcome of every row of a snapshot.
 
     `rows` has one line a snapshot row, in snapshot order: the snapshot's columns with edits applied, and
-    `status`, `reason`, `keeper_id`, `group_id` (answer group), `cluster_id` (the row whose passage stands for a
+    `status`, `reason`, `keeper_id`, `group_id` (answer group), `also_answers` (`also_answering`), `cluster_id` (the row whose passage stands for a
     cluster), `decision_id` (seq), `keeper_score`, `rule` (actor of the deciding line).
     """
 
@@ -77,7 +78,7 @@ def resolve(
         numbered: how to tell which texts are equal; for who resolves the same snapshot again and again.
     """
     rows = outcomes(snapshot, log, targets)
-    return Curated(rows.with_columns(answer_groups(rows, log, targets, numbered)))
+    return Curated(rows.with_columns(answer_groups(rows, log, targets, numbered), also_answering(rows, log, targets)))
 
 
 def outcomes(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
@@ -88,6 +89,7 @@ def outcomes(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFr
     splits = _latest(acts, Action.MOVE)
     rows = _with_edits(snapshot, acts)
     rows = _repointed(rows, passages)
+    rows = _without_judged_negatives(rows, verdicts(log, targets))
     rows = rows.with_columns(
         split=pl.coalesce(_lookup(rows, splits, "value"), pl.col("split")),
     )
@@ -98,7 +100,9 @@ def outcomes(snapshot: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFr
 def answer_groups(
     rows: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame, numbered: Numbering = _numbered
 ) -> pl.Series:
-    """Answer groups: rows joined by the same query, the same passage (both L2), or a GROUP decision.
+    """Answer groups: rows joined by the same query, the same passage (both L2), a GROUP decision, or a verdict.
+
+    The row that stands for a removed one also stands for it in verdicts.
 
     Args:
         rows: the outcomes, whose texts count.
@@ -108,8 +112,42 @@ def answer_groups(
     """
     names = _lookup(rows, _latest(_counting(log, targets), Action.GROUP), "value")
     texts = (numbered(column, rows[column]) for column in ("query", "positive"))
-    links = [*map(joined_by, texts), joined_by(names)]
+    answers = standing(rows, pairs_in_state(verdicts(log, targets), State.ALSO_ANSWERS))
+    judged = joined_by_edges(rows["row_id"], answers.rename({"query_id": "a_id", "passage_id": "b_id"}))
+    links = [*map(joined_by, texts), joined_by(names), judged]
     return rows["row_id"].gather(first_of(components(rows.height, links))).alias("group_id")
+
+
+def also_answering(rows: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame) -> pl.Series:
+    """The passages judged to also answer each row's query, its own aside: a list of texts a row, in order of judgement.
+
+    A judgement counts both ways, for the two rows are one answer group: either passage answers either query.
+    """
+    judged = standing(rows, pairs_in_state(verdicts(log, targets), State.ALSO_ANSWERS))
+    turned = judged.select(pl.col("passage_id").alias("query_id"), pl.col("query_id").alias("passage_id"))
+    kept = rows.filter(pl.col("status") != Status.REMOVED.value)
+    answers = _answers(kept, pl.concat([judged, turned])).rename({"positive": "answer"})
+    lines = rows.select("row_id", "query", "positive").join(answers, on="query", maintain_order="left_right")
+    lines = lines.filter(pl.col("answer") != pl.col("positive"))
+    lists = lines.group_by("row_id", maintain_order=True).agg(pl.col("answer").alias("also_answers"))
+    found = rows.select("row_id").join(lists, on="row_id", how="left", maintain_order="left")
+    return found["also_answers"].fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
+
+
+def _answers(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Judged pairs of rows as texts, `query` and `positive`, each once; those with another row are left out."""
+    queries = rows.select(pl.col("row_id").alias("query_id"), "query")
+    passages = rows.select(pl.col("row_id").alias("passage_id"), "positive")
+    named = pairs.join(queries, on="query_id", maintain_order="left")
+    named = named.join(passages, on="passage_id", maintain_order="left")
+    return named.select("query", "positive").unique(maintain_order=True)
+
+
+def standing(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Put the rows that stand for removed ones into judged pairs (`query_id`, `passage_id`)."""
+    removed = rows.filter((pl.col("status") == Status.REMOVED.value) & pl.col("keeper_id").is_not_null())
+    keepers = dict(removed.select("row_id", "keeper_id").iter_rows())
+    return pairs.with_columns(pl.col("query_id", "passage_id").replace(keepers)) if keepers else pairs
 
 
 def _counting(log: Sequence[Decision], targets: pl.DataFrame) -> pl.DataFrame:
@@ -210,6 +248,20 @@ def _repointed(rows: pl.DataFrame, passages: pl.DataFrame) -> pl.DataFrame:
     for text in rows["positive"].unique():
         replaced.pop(text, None)
     return rows.with_columns(_negatives_replaced(rows, replaced)) if replaced else rows
+
+
+def _without_judged_negatives(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Take out of each row's negatives the passages that were judged to answer its query, wholly or in part."""
+    judged = pairs_in_state(found, State.ALSO_ANSWERS, State.PARTLY)
+    if judged.is_empty() or not (rows["negatives"].list.len() > 0).any():
+        return rows
+    answers = _answers(rows, judged).group_by("query").agg(pl.col("positive").alias("answering"))
+    known = dict(answers.iter_rows())
+    negatives = [
+        [text for text in negatives if text not in known[query]] if query in known else negatives
+        for query, negatives in zip(rows["query"], rows["negatives"].to_list(), strict=True)
+    ]
+    return rows.with_columns(pl.Series("negatives", negatives, dtype=rows.schema["negatives"]))
 
 
 def _end_of_chain(row_id: str, target: dict[str, str]) -> str:

@@ -65,6 +65,8 @@ class Action(StrEnum):
     """`value`: a tag the row loses."""
     NOTE = "note"
     """`value`: what a person wants remembered about the row; the latest stands."""
+    JUDGE = "judge"
+    """`value`: a `Verdict` on whether the passage of `keeper_id` also answers the row's query (`project.verdicts`)."""
     UNDO = "undo"
     REDO = "redo"
 

@@ -57,6 +57,20 @@ class ModelSettings(_Strict):
     """Tokens a text is cut at, prompt and special tokens included."""
 
 
+class RetrieverSettings(_Strict):
+    """An encoder that looks for passages which also answer, and for hard negatives."""
+
+    model: str
+    """As in `ModelSettings.id`. Best another one than the model to be trained: it does not share its blind spots."""
+    max_length: int = Field(default=512, ge=8)
+    prompts: Literal["contract", "model", "none"] = "contract"
+    """The project's contract, the model's own `query` and `document` prompts, or no prompt at all."""
+    device: str | None = None
+    """Such as `cpu` or `cuda:0`; chosen when it is not given."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Never set it for a repository that nobody has read."""
+
+
 class CurationSettings(_Strict):
     """What the rules may touch."""
 
@@ -77,6 +91,12 @@ class ProjectSettings(_Strict):
     """Columns that were named by hand at import."""
     prompts: PromptSettings = PromptSettings()
     model: ModelSettings = ModelSettings()
+    retrievers: tuple[RetrieverSettings, ...] = ()
+    """Encoders for false negatives and hard negatives; none: the project's own model."""
+    false_negatives: dict[str, Any] = Field(default_factory=dict)
+    """How false negatives are looked for (`studio.mining.false_negatives.SearchSettings`)."""
+    mining: dict[str, Any] = Field(default_factory=dict)
+    """How hard negatives are mined (`studio.mining.hard_negatives.MiningSettings`)."""
     curation: CurationSettings = CurationSettings()
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from studio.errors import UnavailableError
 from studio.project.ledger import Action, Decision, Target
 from studio.project.project import Project
 from studio.project.rows import Row, RowFile
+from studio.project.verdicts import Drawn, Judged, Verdict, judge
 from studio.view.bench import STATUSES
 from studio.view.states import TOUCHED_SCHEMA, Changed
 
@@ -28,7 +29,7 @@ _PATIENCE = 60.0
 """Seconds that a decision waits for another process that is deciding, such as a rule over a million rows."""
 _AHEAD = 1_000
 """Rows of one decision whose reason is shown before the engine has answered; their status is shown of all."""
-_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.GROUP)
+_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.GROUP, Action.JUDGE)
 """What leaves the status of a row as it is."""
 KEPT, REMOVED, EDITED, MOVED = range(len(STATUSES))
 
@@ -162,6 +163,20 @@ class Session:
         finally:
             self._unwritten = max(0, self._unwritten - 1)
         self._seq = max(self._seq, *made) if made else self._seq
+        return made
+
+    def judge(
+        self, query_id: str, passage_id: str, verdict: Verdict, *, margin: float, drawn: Drawn, actor: str = PERSON
+    ) -> Judged:
+        """Write what a judge (an actor: `person` or `person:name`) says of a query and a passage, as one step of undo.
+
+        Raises:
+            UnavailableError: as of `decide`.
+        """
+        self._refuse_if_read_only()
+        with self._writing, self.project.locked(wait=_PATIENCE):
+            made = judge(self.project.ledger, query_id, passage_id, verdict, actor=actor, margin=margin, drawn=drawn)
+        self._seq = max(self._seq, *made.seqs)
         return made
 
     def undo(self) -> list[Decision]:

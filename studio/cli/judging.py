@@ -1,0 +1,291 @@
+"""`false-negatives`, `judge`, `exposure`: who else answers a query, and what that costs a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from studio.cli.given import changes
+from studio.cli.output import emit, emit_json, emit_table, progress_bar, say
+from studio.errors import InputError, UsageError
+from studio.mining.agreement import Calibration
+from studio.mining.collection import Collection
+from studio.mining.exposing import UNSEARCHED, exposures, simulated
+from studio.mining.false_negatives import FAR, NAME, configured, rows_key, search
+from studio.mining.judging import Queue, queue
+from studio.mining.retrieval import retrievers_of
+from studio.mining.summary import JudgingSummary, summary
+from studio.project.curate import Curated
+from studio.project.explaining import find_row
+from studio.project.ledger import Ledger
+from studio.project.project import Project
+from studio.project.settings import RetrieverSettings
+from studio.project.verdicts import Drawn, Verdict, verdicts
+from studio.project.verdicts import judge as judge_one
+
+_TEXT = 400
+
+
+def false_negatives(root: Path, models: list[str], cross_encoder: str | None, set_: list[str], as_json: bool) -> None:
+    """`false-negatives`."""
+    project = Project.open(root)
+    given = changes(set_, "margin=0.1")
+    if cross_encoder is not None:
+        given["cross_encoder"] = cross_encoder
+    settings = configured(project.settings, given)
+    named = tuple(RetrieverSettings(model=model, max_length=project.settings.model.max_length) for model in models)
+    with progress_bar() as progress:
+        stored = search(project, settings, retrievers_of(project.settings, named), progress)
+    stats = stored.evidence.stats
+    if as_json:
+        emit_json({"stats": stats, "notes": stored.evidence.notes, "seconds": stored.seconds, "config": stored.config})
+        return
+    emit_table(
+        ("found", "count"),
+        [
+            ("queries of training rows", stats["queries"]),
+            ("their passages", stats["passages"]),
+            ("candidates", stats["candidates"]),
+            ("queries with one", stats["queries_with_candidates"]),
+            (f"rows with {FAR}", stats["own_positive_far"]),
+        ],
+    )
+    for note in stored.evidence.notes:
+        say(f"note: {note}")
+    say(f"{stored.seconds:.1f} s; next: harrier-studio judge --project {root}")
+
+
+def judge(
+    root: Path,
+    next_: int | None,
+    verdict: str | None,
+    query: str | None,
+    passage: str | None,
+    source: Path | None,
+    sample: bool,
+    seed: int,
+    judge_name: str | None,
+    stats: bool,
+    as_json: bool,
+) -> None:
+    """`judge`: one of --next, --set, --from, --stats; --next when none is named."""
+    asked = [name for name, on in (("--next", next_), ("--set", verdict), ("--from", source), ("--stats", stats)) if on]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} cannot be asked for at once.", remedy="one command for each")
+    if (query or passage) and not verdict:
+        raise UsageError("--query and --passage belong to --set.", remedy="add --set also_answers, or another verdict")
+    project = Project.open(root)
+    actor = f"person:{judge_name}" if judge_name else "person"
+    drawn: Drawn = "sample" if sample else "damage"
+    waiting = _Waiting(project, drawn, seed)
+    if verdict:
+        if not (query and passage):
+            raise UsageError("A verdict is on a --query and a --passage.", remedy="`judge --next` shows both rows")
+        ids = project.snapshot["row_id"]
+        lines = [(ids[find_row(project, query)], ids[find_row(project, passage)], Verdict(verdict))]
+        _write(waiting, lines, actor, drawn, as_json)
+    elif source:
+        _write(waiting, list(_read(source, set(project.snapshot["row_id"]))), actor, drawn, as_json)
+    elif stats:
+        _emit_summary(summary(project, waiting.queue), waiting.queue.calibration, as_json)
+    else:
+        _emit_next(waiting, next_ or 1, actor, as_json)
+
+
+class _Waiting:
+    """The queue of a project, read once for a command."""
+
+    def __init__(self, project: Project, drawn: Drawn, seed: int) -> None:
+        self.project = project
+        self.curated: Curated = project.curated()
+        found = next((stored for stored in project.fresh_evidence() if stored.check == NAME), None)
+        collection = Collection.of(project, self.curated)
+        self.queue: Queue = queue(project, found, self.curated, collection, drawn, seed)
+        if found and found.config.get("rows") != rows_key(collection):
+            say("note: the rows changed since the search; run `harrier-studio false-negatives` again to see new ones")
+
+
+def _write(waiting: _Waiting, lines: list[tuple[str, str, Verdict]], actor: str, drawn: Drawn, as_json: bool) -> None:
+    """Write verdicts, the margin of each with it."""
+    project, ledger = waiting.project, waiting.project.ledger
+    known = waiting.queue.lines.select("query_id", "passage_id", "margin")
+    margins = {(query_id, passage_id): margin for query_id, passage_id, margin in known.iter_rows()}
+    done = []
+    with project.locked():
+        for query_id, passage_id, verdict in lines:
+            margin = margins.get((query_id, passage_id))
+            made = judge_one(ledger, query_id, passage_id, verdict, actor=actor, margin=margin, drawn=drawn)
+            done.append({"query_id": query_id, "passage_id": passage_id, "verdict": verdict.value, **made._asdict()})
+    if as_json:
+        emit_json({"judged": done})
+        return
+    for line in done:
+        emit(f"{line['query_id']} {line['passage_id']}: {line['verdict']} (decision {line['seqs'][0]})")
+        if line["ambiguous"]:
+            say(f"{line['query_id']}: more than seven passages also answer it; tagged as ambiguous")
+    say(f"undo with: harrier-studio decide --undo --project {project.root}")
+
+
+def _read(path: Path, known: set[str]) -> Iterator[tuple[str, str, Verdict]]:
+    """Read verdicts from JSON lines; all are read before the first is written.
+
+    Raises:
+        InputError: the file or a line cannot be used.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("The verdicts cannot be read.", where=str(path), why=str(error)) from error
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _verdict(line, f"{path}:{number}", known)
+
+
+def _verdict(line: str, where: str, known: set[str]) -> tuple[str, str, Verdict]:
+    try:
+        record = json.loads(line)
+        query_id, passage_id, verdict = record["query_id"], record["passage_id"], record["verdict"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise InputError(
+            "This line is no verdict.",
+            where=where,
+            why=f"{type(error).__name__}: {error}",
+            remedy='write {"query_id": …, "passage_id": …, "verdict": …} in each line',
+        ) from error
+    for row_id in (query_id, passage_id):
+        if row_id not in known:
+            raise InputError(f"There is no row `{row_id}` in this project.", where=where)
+    if query_id == passage_id:
+        raise InputError("A query's own passage is no candidate.", where=where)
+    if verdict not in list(Verdict):
+        raise InputError(f"`{verdict}` is no verdict.", where=where, remedy=f"use one of {', '.join(Verdict)}")
+    return query_id, passage_id, Verdict(verdict)
+
+
+def _emit_next(waiting: _Waiting, count: int, actor: str, as_json: bool) -> None:
+    """Print the next candidates with their texts."""
+    ledger: Ledger = waiting.project.ledger
+    named = actor != "person"
+    open_ = waiting.queue.waiting(actor if named else None, verdicts(ledger.log(), ledger.targets()) if named else None)
+    shown = [_candidate(waiting, line) for line in open_.head(count).iter_rows(named=True)]
+    if as_json:
+        emit_json({"waiting": open_.height, "of": waiting.queue.lines.height, "candidates": shown})
+        return
+    for line in shown:
+        emit(
+            f"query {line['query_id']}  passage {line['passage_id']}  margin {line['margin']:+.3f}  "
+            f"rank {line['rank'] or '-'} (own {line['own_rank']})  {', '.join(line['reasons'])}"
+        )
+        if line["held_by"]:
+            emit(f"  but: {', '.join(line['held_by'])} differ")
+        for name in ("query", "own", "passage"):
+            emit(f"  {name:8} {_cut(line[name + '_text'])}")
+    if shown:
+        first = shown[0]
+        say(
+            f"{open_.height:,} of {waiting.queue.lines.height:,} candidates are waiting; judge the first with: "
+            f"harrier-studio judge --project {waiting.project.root} --set also_answers|does_not|partly|skip "
+            f"--query {first['query_id']} --passage {first['passage_id']}"
+        )
+    else:
+        say("nothing is waiting to be judged")
+
+
+def _candidate(waiting: _Waiting, line: dict[str, Any]) -> dict[str, Any]:
+    named = {name: line[f"{name}_id"] for name in ("query", "own", "passage")}
+    rows = waiting.curated.rows.filter(pl.col("row_id").is_in(list(named.values())))
+    texts = {row["row_id"]: row for row in rows.select("row_id", "query", "positive").iter_rows(named=True)}
+    columns = {"query": "query", "own": "positive", "passage": "positive"}
+    return {**line, **{f"{name}_text": texts[row_id][columns[name]] for name, row_id in named.items()}}
+
+
+def _cut(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _TEXT else line[: _TEXT - 1] + "…"
+
+
+def _emit_summary(said: JudgingSummary, calibration: Calibration, as_json: bool) -> None:
+    losses = {name: getattr(calibration, name) for name in ("brier", "base_brier", "log_loss", "base_log_loss")}
+    if as_json:
+        emit_json({**said._asdict(), "agreements": [item._asdict() for item in said.agreements], **losses})
+        return
+    names = ("judged", "also_answers", "does_not", "partly", "skipped", "disputed", "ambiguous")
+    emit_table(("candidates", "count"), [(name, getattr(said, name)) for name in names])
+    emit()
+    for judge_name, count in said.judges:
+        emit(f"{judge_name} judged {count:,}")
+    for item in said.agreements:
+        kappa = "undefined" if item.kappa is None else f"{item.kappa:.2f}"
+        observed = "" if item.observed is None else f", agree on {item.observed:.0%}"
+        emit(f"{item.one} and {item.other}: {item.both:,} judged by both{observed}, kappa {kappa}")
+    if said.precision is None:
+        emit("precision of the queue: not known; judge some with --sample")
+    else:
+        emit(
+            f"precision of the queue: {said.precision:.2f} [{said.low:.2f}, {said.high:.2f}] "
+            f"of {said.sampled:,} drawn by chance (Wilson, 95 %)"
+        )
+    half = "beyond ±1" if said.half is None else f"{said.half:+.3f}"
+    emit(f"margin at which half also answer: {half} (rests on: {said.rests_on}, {said.calibrated_on:,} judged)")
+    if calibration.trustworthy:
+        emit("the margin tells more than the base rate (leave-one-out Brier and log loss)")
+    emit(f"false negatives to expect among those waiting: {said.expected:.1f}")
+
+
+def exposure(root: Path, batch: int, devices: int, gather: bool, simulate: int | None, as_json: bool) -> None:
+    """`exposure`."""
+    project = Project.open(root)
+    curated = project.curated()
+    collection = Collection.of(project, curated)
+    found = next((stored for stored in project.fresh_evidence() if stored.check == NAME), None)
+    lines: pl.DataFrame | None = queue(project, found, curated, collection).lines if found else None
+    gauges = exposures(project, project.snapshot, collection, curated, lines, batch, devices, gather)
+    counted = []
+    if simulate:
+        with progress_bar() as progress:
+            counted = simulated(project, collection, curated, lines, batch, devices, gather, simulate, progress)
+    if as_json:
+        emit_json(
+            {
+                "batch": batch,
+                "devices": devices,
+                "gather": gather,
+                "rows": collection.training.height,
+                "closed_form": [gauge._asdict() for gauge in gauges],
+                "simulated": [count._asdict() for count in counted],
+                "searched": found is not None,
+            }
+        )
+        return
+    emit_table(
+        ("sampler", "a batch, before", "after", "an epoch, before", "after", "queries hit, before", "after"),
+        [
+            (
+                gauge.sampler,
+                gauge.before,
+                gauge.after,
+                gauge.epoch_before,
+                gauge.epoch_after,
+                f"{gauge.hit_before:.1%}",
+                f"{gauge.hit_after:.1%}",
+            )
+            for gauge in gauges
+        ],
+    )
+    if counted:
+        emit()
+        emit_table(
+            ("sampler", f"a batch, drawn {simulate} epochs", "an epoch", "queries hit", "batches", "rows left over"),
+            [
+                (item.sampler, item.batch, item.epoch, f"{item.hit:.1%}", item.batches, item.left_over)
+                for item in counted
+            ],
+        )
+    shared = "shared by all devices" if gather and devices > 1 else "on each device"
+    say(f"batch {batch} {shared}, {collection.training.height:,} training rows; what nobody found is not counted")
+    if found is None:
+        say(f"note: {UNSEARCHED}")
