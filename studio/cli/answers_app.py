@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -20,6 +20,36 @@ class VerdictName(str, Enum):
     does_not = "does_not"
     partly = "partly"
     skip = "skip"
+
+
+class MinerName(str, Enum):
+    """Names of the miners."""
+
+    dense = "dense"
+    bm25 = "bm25"
+    mixed = "mixed"
+
+
+class FormName(str, Enum):
+    """What a line of mined data holds."""
+
+    triplet = "triplet"
+    ntuple = "n-tuple"
+    scored = "scored"
+
+
+class TableName(str, Enum):
+    """Formats of mined data."""
+
+    parquet = "parquet"
+    jsonl = "jsonl"
+
+
+class ShortName(str, Enum):
+    """What becomes of a row with fewer negatives than asked for, in n-tuples."""
+
+    drop = "drop"
+    keep = "keep"
 
 
 Models = Annotated[
@@ -108,3 +138,38 @@ def exposure(
     from studio.cli import judging
 
     judging.exposure(project, batch, devices, gather, simulate, as_json)
+
+
+@answers_app.command()
+def mine(
+    project: ProjectDir = Path("."),
+    miner: Annotated[Optional[MinerName], typer.Option(help="Who brings candidates.", show_default=False)] = None,
+    model: Models = None,
+    negatives: Annotated[
+        Optional[int], typer.Option(min=1, help="Negatives a query (default 4).", show_default=False)
+    ] = None,
+    margin: Annotated[
+        Optional[float], typer.Option(help="Relative margin to the own positive (default .05).", show_default=False)
+    ] = None,
+    set_: SearchSet = None,
+    write: Annotated[bool, typer.Option("--write", help="Write them; else only the plan is printed.")] = False,
+    out: Annotated[
+        Optional[Path], typer.Option("--out", "-o", help="Folder to write (default: PROJECT/mined/NAME).")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the folder below PROJECT/mined.")] = "",
+    form: Annotated[FormName, typer.Option(help="What a line holds.")] = FormName.triplet,
+    fmt: Annotated[TableName, typer.Option("--format", "-f", help="Format of the data.")] = TableName.parquet,
+    short: Annotated[ShortName, typer.Option(help="Rows with too few negatives, in n-tuples.")] = ShortName.drop,
+    as_json: AsJson = False,
+) -> None:
+    """Mine hard negatives: what is near a query and answers it in no way that is known or suspected.
+
+    Prints the plan first: how many negatives each margin yields, and why candidates were left out.
+    """
+    from studio.cli import mining
+
+    table: Literal["parquet", "jsonl"] = "jsonl" if fmt is TableName.jsonl else "parquet"
+    mining.mine(
+        project, set_ or [], model or [], miner.value if miner else None, negatives, margin, out, name, form.value,
+        table, short.value, write, as_json,
+    )  # fmt: skip

@@ -14,6 +14,7 @@ from studio.progress import Progress
 if TYPE_CHECKING:
     from studio.cleaning import Overrides
     from studio.engine.asks import Context, Function
+    from studio.mining.mined import TableFormat
     from studio.pairs.roles import Roles
 
 # What a job needs is imported when it runs: the interface imports this module for the types of the results only.
@@ -84,6 +85,14 @@ class ImportedProject(NamedTuple):
     rows: int
     rejected: int
     sources: tuple[ImportedSource, ...]
+
+
+class MinedNegatives(NamedTuple):
+    """Where mined negatives were written (None: only retrieved), how many, and what a person should know."""
+
+    path: Path | None
+    negatives: int
+    notes: tuple[str, ...]
 
 
 class Searched(NamedTuple):
@@ -241,6 +250,45 @@ def false_negatives(context: Context, progress: Progress, *, changes: Mapping[st
     return Searched(dict(stored.evidence.stats), stored.seconds, stored.evidence.notes)
 
 
+def mine(
+    context: Context,
+    progress: Progress,
+    *,
+    changes_to: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    form: str = "triplet",
+    fmt: TableFormat = "parquet",
+    short: str = "drop",
+) -> MinedNegatives:
+    """Mine hard negatives into `out`, or without it only ask the retrievers, so that the plan can be drawn.
+
+    Args:
+        context: the open project.
+        progress: told of every step.
+        changes_to: settings of `[mining]` for this run, by name.
+        out: the folder to write.
+        form: a value of `studio.mining.mined.Form`.
+        fmt: parquet or jsonl.
+        short: what becomes of rows with too few negatives (`studio.mining.mined.Short`).
+
+    Raises:
+        ConfigError: a setting is unknown or wrong.
+        InputError: a model cannot be used, or `out` holds something that no mining wrote.
+        UnavailableError: a model is out of reach, or the disk is full.
+    """
+    from studio.mining.hard_negatives import configured, prepared
+    from studio.mining.mined import Form, Short
+    from studio.mining.mined import mine as write
+
+    project = context.project()
+    settings = configured(project.settings, changes_to)
+    if out is None:
+        prepared(project, settings, progress=progress)
+        return MinedNegatives(None, 0, ())
+    done = write(project, settings, Path(out), form=Form(form), fmt=fmt, short=Short(short), progress=progress)
+    return MinedNegatives(done.path, done.plan.negatives, done.notes)
+
+
 JOBS: dict[str, Function | str] = {
     "check": check,
     "accept_auto": accept_auto,
@@ -250,6 +298,7 @@ JOBS: dict[str, Function | str] = {
     "tokens": tokens,
     "languages": languages,
     "false_negatives": false_negatives,
+    "mine": mine,
 }
 """Each function gets the `Context`, a progress callback and the named arguments of the job.
 

@@ -56,9 +56,11 @@ def relations(collection: Collection, evidence: Iterable[StoredEvidence], curate
         ends = _ends(collection, standing(curated.rows, edges), side)
         found.append(_crossed(collection, ends, side, reason))
     joined = pl.concat(found).join(collection.own, on=_LINE, how="anti", maintain_order="left")
-    return joined.sort("query", "passage", "reason", "score", descending=[False, False, False, True]).unique(
-        ["query", "passage", "reason"], keep="first", maintain_order=True
+    # An edge that nothing holds apart says more than a stronger one that a guard does.
+    free_first = joined.sort(
+        *_LINE, "reason", pl.col("held_by").is_not_null(), "score", descending=[False, False, False, False, True]
     )
+    return free_first.unique([*_LINE, "reason"], keep="first", maintain_order=True)
 
 
 def judged(collection: Collection, log: Sequence[Decision], targets: pl.DataFrame, curated: Curated) -> pl.DataFrame:

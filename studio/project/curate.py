@@ -34,8 +34,8 @@ class Curated:
     """The outcome of every row of a snapshot.
 
     `rows` has one line a snapshot row, in snapshot order: the snapshot's columns with edits applied, and
-    `status`, `reason`, `keeper_id`, `group_id` (answer group), `also_answers` (`also_answering`), `cluster_id` (the row whose passage stands for a
-    cluster), `decision_id` (seq), `keeper_score`, `rule` (actor of the deciding line).
+    `status`, `reason`, `keeper_id`, `group_id` (answer group), `also_answers` (`also_answering`), `cluster_id` (the row
+    whose passage stands for a cluster), `decision_id` (seq), `keeper_score`, `rule` (actor of the deciding line).
     """
 
     rows: pl.DataFrame

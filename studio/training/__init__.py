@@ -1,0 +1,1 @@
+"""What training needs beyond sentence-transformers: batches free of conflicts."""
