@@ -10,10 +10,11 @@ from typing import Any
 from studio.cli.given import changes as read_changes
 from studio.cli.output import emit, emit_json, emit_table, progress_bar, say
 from studio.errors import UsageError
-from studio.mining.hard_negatives import MiningExample, MiningPlan, MiningSettings, Reason, configured, dry_run
 from studio.mining.mined import Form, Mined, Short, TableFormat, default_place
 from studio.mining.mined import mine as write_mined
+from studio.mining.plan import MiningExample, MiningPlan, dry_run
 from studio.mining.retrieval import Retriever, retrievers_of
+from studio.mining.settings import MiningSettings, Reason, configured
 from studio.project.project import Project
 from studio.project.settings import RetrieverSettings
 

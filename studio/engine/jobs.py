@@ -276,9 +276,10 @@ def mine(
         InputError: a model cannot be used, or `out` holds something that no mining wrote.
         UnavailableError: a model is out of reach, or the disk is full.
     """
-    from studio.mining.hard_negatives import configured, prepared
     from studio.mining.mined import Form, Short
     from studio.mining.mined import mine as write
+    from studio.mining.pool import prepared
+    from studio.mining.settings import configured
 
     project = context.project()
     settings = configured(project.settings, changes_to)

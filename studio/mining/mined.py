@@ -17,8 +17,11 @@ from studio.export.audit import MANIFEST, TOOL, write_manifest
 from studio.files import atomic_directory, sha256_of
 from studio.mining.collection import Collection
 from studio.mining.false_negatives import rows_key
-from studio.mining.hard_negatives import MiningPlan, MiningSettings, Pool, candidates, plan, prepared, read
+from studio.mining.hard_negatives import candidates, read
+from studio.mining.plan import MiningPlan, plan
+from studio.mining.pool import Pool, prepared
 from studio.mining.retrieval import Retriever, retrievers_of
+from studio.mining.settings import MiningSettings
 from studio.progress import Progress, silent
 from studio.project.curate import Curated
 from studio.project.project import Project

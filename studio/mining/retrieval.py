@@ -98,8 +98,12 @@ def retrievers_of(settings: ProjectSettings, named: tuple[RetrieverSettings, ...
 
 
 def _retriever(settings: ProjectSettings, item: RetrieverSettings) -> Retriever:
-    spec = model_spec(model_location(item.model), max_length=item.max_length, device=item.device)
-    spec = replace(spec, trust_remote_code=item.trust_remote_code)
+    spec = model_spec(
+        model_location(item.model),
+        max_length=item.max_length,
+        device=item.device,
+        trust_remote_code=item.trust_remote_code,
+    )
     contract = settings.prompts.contract()
     if item.prompts == "none":
         contract = PromptContract.custom("", name="none")

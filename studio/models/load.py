@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.errors import ConfigError, InputError
 from studio.models.locate import has_weights, locate, read_json, read_modules, transformer_folder
@@ -16,6 +16,8 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DEFAULT_MAX_LENGTH = 512
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 _OVERFLOWS_FP16 = ("gemma3", "gemma3_text")
+_COUNT_FROM_PADDING = ("camembert", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl", "xmod")
+"""Architectures that count positions from the padding id on, and read fewer tokens than their table has rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def model_spec(
     revision: str | None = None,
     dtype: Dtype = "auto",
     device: str | None = None,
+    trust_remote_code: bool = False,
 ) -> ModelSpec:
     """Return the spec of a model by short name, hub id, path, or `tiny`.
 
@@ -111,8 +114,8 @@ def model_spec(
         return ModelSpec(str(tiny), max_length, dtype=dtype, device=device)
     preset = None if Path(name).expanduser().is_dir() else preset_of(name)
     if preset is None:
-        return ModelSpec(name, max_length, revision, dtype, device)
-    return ModelSpec(preset.id, max_length, revision or preset.revision, dtype, device)
+        return ModelSpec(name, max_length, revision, dtype, device, trust_remote_code)
+    return ModelSpec(preset.id, max_length, revision or preset.revision, dtype, device, trust_remote_code)
 
 
 def choose_dtype(dtype: Dtype, model_type: str, device: str | None) -> Literal["float32", "bfloat16", "float16"]:
@@ -130,9 +133,11 @@ def choose_dtype(dtype: Dtype, model_type: str, device: str | None) -> Literal["
         )
     if dtype in ("float32", "float16"):
         return dtype
+    if device is not None and not device.startswith("cuda"):
+        return "bfloat16" if dtype == "bfloat16" else "float32"
     import torch
 
-    cuda = torch.cuda.is_available() if device is None else device.startswith("cuda")
+    cuda = torch.cuda.is_available() if device is None else True
     capable = cuda and torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     if dtype == "bfloat16" and cuda and not capable:
         raise ConfigError("This GPU has no bfloat16.", remedy="use float32")
@@ -145,10 +150,20 @@ def load_model(spec: ModelSpec) -> SentenceTransformer:
     Raises:
         InputError: the folder is missing, is no sentence-transformers folder, or a file of it is damaged.
         UnavailableError: a hub id that is neither in the cache nor within reach (told within seconds).
-        ConfigError: the precision does not suit the model or the device.
+        ConfigError: the precision does not suit the model or the device, or the model needs code of its own and
+            `trust_remote_code` is not set.
     """
     folder = locate(spec.id_or_path, spec.revision)
     model_type = check_files(folder)
+    if not spec.trust_remote_code and (code := remote_code(folder)):
+        raise ConfigError(
+            "The model brings code of its own, and that was not allowed.",
+            where=str(folder),
+            why=f"loading it would run {code[0]}"
+            + (f" and {len(code) - 1} more" if len(code) > 1 else "")
+            + "; without it other vectors than the model's might come out",
+            remedy="read that code; if you trust it, set trust_remote_code = true for this model",
+        )
     dtype = choose_dtype(spec.dtype, model_type, spec.device)
 
     import torch
@@ -182,19 +197,25 @@ def load_model(spec: ModelSpec) -> SentenceTransformer:
             why=f"{len(missing)} tensors are in no file and would be random, {missing[0]} for one",
             remedy="download or copy it again, every part of it",
         )
-    model.max_seq_length = spec.max_length
+    if getattr(model[0], "model", None) is not None:  # other modules, such as StaticEmbedding, read whole texts
+        model.max_seq_length = spec.max_length
     return model
 
 
 def check_files(folder: Path) -> str:
-    """Check that a model folder has what loading needs, without torch; return the architecture (`model_type`).
+    """Check that a model folder has what loading needs, without torch; return the architecture.
+
+    That is the `model_type` of a transformer's config.json; a module that is none, such as StaticEmbedding, gives
+    its own name.
 
     Raises:
         InputError: a file is missing or damaged.
     """
-    read_modules(folder)
+    first = str(read_modules(folder)[0]["type"])
     inner = transformer_folder(folder)
     config = read_json(inner / "config.json")
+    if "model_type" not in config and not first.endswith("Transformer"):
+        return first.rsplit(".", 1)[-1]
     if "model_type" not in config:
         why = "config.json is missing" if not config else "config.json names no model_type"
         raise InputError("The model's architecture is unknown.", where=str(inner / "config.json"), why=why)
@@ -208,19 +229,55 @@ def check_files(folder: Path) -> str:
     return str(config["model_type"])
 
 
+def remote_code(folder: Path) -> list[str]:
+    """Name the code outside the libraries that loading a model folder would run; nothing of it is imported here.
+
+    Raises:
+        InputError: a JSON file of the folder is missing or damaged.
+    """
+    found = [str(module["type"]) for module in read_modules(folder)]
+    found = [name for name in found if not name.startswith("sentence_transformers.")]
+    for file in ("config.json", "tokenizer_config.json"):
+        named = read_json(transformer_folder(folder) / file).get("auto_map")
+        if isinstance(named, dict):
+            found += [f"{value} ({key} of {file})" for key, value in sorted(named.items())]
+    return found
+
+
+def positions(config: Any) -> int | None:
+    """Return how many tokens a transformer can read, by its loaded configuration; None where that is not said."""
+    table = getattr(config, "max_position_embeddings", None)
+    if not isinstance(table, int) or table < 1:
+        return None
+    if config.model_type in _COUNT_FROM_PADDING:
+        return table - int(getattr(config, "pad_token_id", None) or 0) - 1
+    return table
+
+
 def _random_weights(model: SentenceTransformer, folder: Path) -> list[str]:
     """Name the tensors that no file holds: transformers fills them at random and only warns."""
     inner = transformer_folder(folder)
     files = sorted(inner.glob("*.safetensors"))
-    if not files or (inner / "adapter_config.json").exists():
+    network = getattr(model[0], "model", None)
+    if not files or network is None or (inner / "adapter_config.json").exists():
         return []
     from safetensors import safe_open
+    from transformers.conversion_mapping import get_model_conversion_mapping
+
+    if get_model_conversion_mapping(network, add_legacy=False):
+        return []  # the names in the files are not those of the loaded model
+
+    def bare(name: str) -> str:
+        for prefix in ("model.", f"{network.base_model_prefix}."):
+            name = name.removeprefix(prefix)
+        # So BERT's files of 2019 call them.
+        return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
     saved: set[str] = set()
     for file in files:
         with safe_open(file, framework="pt") as opened:
             names: list[str] = opened.keys()
-        saved.update(name.removeprefix("model.") for name in names)
-    wanted = (name for name, _ in model[0].model.named_parameters())
+        saved.update(map(bare, names))
+    wanted = (name for name, _ in network.named_parameters())
     # A pooler is not used by sentence-transformers, and many BERTs come without one.
-    return [name for name in wanted if name.removeprefix("model.") not in saved and not name.startswith("pooler.")]
+    return [name for name in wanted if bare(name) not in saved and not name.startswith("pooler.")]

@@ -96,7 +96,7 @@ class ProjectSettings(_Strict):
     false_negatives: dict[str, Any] = Field(default_factory=dict)
     """How false negatives are looked for (`studio.mining.false_negatives.SearchSettings`)."""
     mining: dict[str, Any] = Field(default_factory=dict)
-    """How hard negatives are mined (`studio.mining.hard_negatives.MiningSettings`)."""
+    """How hard negatives are mined (`studio.mining.settings.MiningSettings`)."""
     curation: CurationSettings = CurationSettings()
     checks: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

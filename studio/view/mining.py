@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from studio.errors import InputError, UnavailableError
 from studio.mining.collection import Collection
-from studio.mining.hard_negatives import MiningPlan, MiningSettings, Pool, configured, depth_of, plan, pool_of, stored
+from studio.mining.plan import MiningPlan, plan
+from studio.mining.pool import Pool, depth_of, pool_of, stored
 from studio.mining.retrieval import Retriever, retrievers_of
+from studio.mining.settings import MiningSettings, configured
 from studio.project.curate import Curated
 from studio.view.bench import Bench
 from studio.view.evidence import remembered

@@ -13,7 +13,8 @@ import pytest
 
 from studio.cli.mining import mine
 from studio.errors import ConfigError, UsageError
-from studio.mining.hard_negatives import configured, dry_run
+from studio.mining.plan import dry_run
+from studio.mining.settings import configured
 from studio.project.project import Project
 from studio.project.verdicts import Verdict, judge
 from studio.view.bench import Bench

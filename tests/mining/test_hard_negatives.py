@@ -16,26 +16,16 @@ import pytest
 from studio.errors import ConfigError, InputError, ProjectError, UsageError
 from studio.files import sha256_of
 from studio.mining import hard_negatives
+from studio.mining import pool as pools
 from studio.mining.collection import Collection
 from studio.mining.false_negatives import NAME
-from studio.mining.hard_negatives import (
-    CANDIDATES_SCHEMA,
-    Found,
-    MiningSettings,
-    Pool,
-    Reason,
-    candidates,
-    configured,
-    dry_run,
-    plan,
-    pool_of,
-    prepared,
-    read,
-    stored,
-)
+from studio.mining.hard_negatives import candidates, read
 from studio.mining.mined import Form, Short, default_place, mine
+from studio.mining.plan import dry_run, plan
+from studio.mining.pool import CANDIDATES_SCHEMA, Found, Pool, pool_of, prepared, stored
 from studio.mining.relations import judged
 from studio.mining.retrieval import embeddings_folder, retrievers_of
+from studio.mining.settings import MiningSettings, Reason, configured
 from studio.models.load import load_model
 from studio.project.evidence import EDGES_SCHEMA, Evidence, StoredEvidence
 from studio.project.project import Project
@@ -841,7 +831,7 @@ def test_what_was_retrieved_is_used_again_until_rows_or_depth_change(
     deep = dry_run(project, LOOSE)
     assert stored(project, collection, MiningSettings(miners="mixed", deepest=4), retriever) is None
     with monkeypatch.context() as patched:
-        patched.setattr(hard_negatives, "retrieve", lambda *_: pytest.fail("asked again"))
+        patched.setattr(pools, "retrieve", lambda *_: pytest.fail("asked again"))
         assert dry_run(project, LOOSE) == deep
         table = candidates(prepared(project, shallow), shallow)
     assert table["rank"].max() == 6
