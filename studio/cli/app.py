@@ -58,6 +58,15 @@ class RewriteName(str, Enum):
     mojibake = "mojibake"
 
 
+class DtypeName(str, Enum):
+    """Precisions a model can be loaded in."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
 class FailOn(str, Enum):
     """From which band on findings make the exit code 1."""
 
@@ -429,12 +438,18 @@ def selftest(
 @app.command()
 def doctor(
     model: Annotated[Optional[str], typer.Option(help="Also load and examine this model (folder or hub id).")] = None,
+    max_length: Annotated[int, typer.Option(min=3, help="Tokens a text is cut at.")] = 512,
+    dtype: Annotated[DtypeName, typer.Option(help="Precision of the weights.")] = DtypeName.auto,
+    device: Annotated[Optional[str], typer.Option(help="Such as cpu or cuda:0.", show_default=False)] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the model; read it first.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Examine this installation, and a model if one is named: pooling, end-of-sequence, prompts, precision."""
+    """Examine this installation, and a model if one is named: pooling, end-of-sequence, prompts, precision, memory."""
     from studio.cli import prompting
 
-    prompting.doctor(model, as_json)
+    prompting.doctor(model, max_length, dtype.value, device, trust_remote_code, as_json)
 
 
 @config_app.command("path")

@@ -14,7 +14,7 @@ from studio import __version__
 from studio.cli.output import emit, emit_json, emit_table, say
 from studio.errors import ExitCode, StudioError, UsageError
 from studio.models.doctor import Status, examine, versions
-from studio.models.load import model_spec
+from studio.models.load import Dtype, model_spec
 from studio.models.tokenizer import load_tokenizer, model_prompts
 from studio.project.project import Project
 from studio.project.user import user_settings_path
@@ -119,9 +119,19 @@ def _emit_text(text: TextPreview, limit: int) -> None:
         emit(f"    note    {text.special_in_text} special tokens are written out in the text itself")
 
 
-def doctor(model: str | None, as_json: bool) -> None:
-    """`doctor`: the installation, and the embedded model or the one that is named."""
-    items = [*_installation(), *_model_findings(model)]
+def doctor(
+    model: str | None, max_length: int, dtype: Dtype, device: str | None, trust_remote_code: bool, as_json: bool
+) -> None:
+    """`doctor`: the installation, and the embedded model or the one that is named, as it would be loaded."""
+    spec = model_spec(
+        model_location(model or TINY_MODEL),
+        max_length=max_length,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+    )
+    say(f"loading {model or TINY_MODEL} …")
+    items = [*_installation(), *(asdict(finding) for finding in examine(spec))]
     if as_json:
         emit_json({"version": __version__, "versions": versions(), "findings": items})
     else:
@@ -147,11 +157,6 @@ def _installation() -> list[dict[str, str]]:
     except StudioError as error:
         items.append(_item("sample", Status.FAIL, error.what, error.remedy or ""))
     return items
-
-
-def _model_findings(model: str | None) -> list[dict[str, str]]:
-    say(f"loading {model or TINY_MODEL} …")
-    return [asdict(finding) for finding in examine(model_spec(model_location(model or TINY_MODEL)))]
 
 
 def _item(code: str, status: Status, message: str, remedy: str = "") -> dict[str, str]:

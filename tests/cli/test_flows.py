@@ -235,6 +235,13 @@ def test_the_doctor_finds_the_embedded_model_sound() -> None:
     assert report["versions"]["torch"]
 
 
+def test_the_doctor_examines_a_model_as_it_would_be_loaded() -> None:
+    refused = run("doctor", "--dtype", "float16", "--json")
+    assert refused.returncode == 1
+    failed = [item for item in json.loads(refused.stdout)["findings"] if item["status"] == "fail"]
+    assert [item["code"] for item in failed] == ["dtype"] and "65,504" in failed[0]["remedy"]
+
+
 def test_a_prompt_preset_goes_from_import_to_the_card(pairs_file: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
     data(run("clean", pairs_file(PAIRS), "--out", out, "--prompt", "portuguese_qa", "--json"))
