@@ -21,7 +21,7 @@ from studio.view.where import Where, format, parse
 
 PANELS = ("pairs", "duplicates", "false_negatives", "prompts", "train", "runs", "evaluate", "export")
 """The interface's panels, in the order of their number keys."""
-_LIMITS = {"pairs": 50, "duplicates": 20, "prompts": 1}
+_LIMITS = {"pairs": 50, "duplicates": 20, "false_negatives": 10, "prompts": 1}
 """How many rows, clusters or previews are shown unless --limit says otherwise."""
 _TEXT = 200
 _MEMBERS = 20
@@ -280,4 +280,16 @@ def _cut(text: str, size: int = _TEXT) -> str:
     return f"{line[:size]}… ({len(text):,} characters)"
 
 
-_SHOWN: Mapping[str, Any] = {"pairs": _pairs, "duplicates": _duplicates, "prompts": _prompts, "export": _export}
+def _false_negatives(bench: Bench, where: Where, limit: int, as_json: bool) -> None:
+    from studio.cli.showing_answers import show_false_negatives
+
+    show_false_negatives(bench, limit, as_json)
+
+
+_SHOWN: Mapping[str, Any] = {
+    "pairs": _pairs,
+    "duplicates": _duplicates,
+    "false_negatives": _false_negatives,
+    "prompts": _prompts,
+    "export": _export,
+}

@@ -119,7 +119,7 @@ def main() -> None:
         for kind, part in truth.partition_by("kind", as_dict=True, maintain_order=True).items():
             if part["answers"].all():
                 others = truth.filter(~pl.col("answers"))
-                table = depth_table(measure_queue(lines, pl.concat([part, others]), DEPTHS))
+                table = depth_table(measure_queue(lines, pl.concat([part, others]), (*DEPTHS, lines.height)))
                 shares = ("planted_share", "look_alikes", "recall_share", "recall_low", "recall_high")
                 print(kind[0], part.height, "planted", table.select("depth", "planted", *shares))
         met(project, truth, given.batch)

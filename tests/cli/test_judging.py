@@ -112,3 +112,14 @@ def test_without_a_search_judging_names_the_command_that_makes_one(pairs_file, t
     refused = run("judge", "--project", tmp_path / "p")
     assert refused.returncode == 3 and "harrier-studio false-negatives" in refused.stderr
     assert "nobody has looked" in run("exposure", "--project", tmp_path / "p").stderr
+
+
+def test_the_panel_as_plain_lines_shows_the_queue_and_the_gauge(project: Path, tmp_path: Path, pairs_file) -> None:
+    plain = run("show", "false_negatives", "--project", project, "--limit", "2").stdout
+    first = waiting(project)[0]
+    assert f"query {first['query_id']}" in plain and "at batch 128, conflict-aware: 0.00" in plain
+    shown = data(run("show", "false_negatives", "--project", project, "--limit", "3", "--json"))
+    assert shown["candidates"][0]["passage_id"] == first["passage_id"]
+    data(run("import", pairs_file([("a b", "c d"), ("e f", "g h")]), "--project", tmp_path / "new", "--json"))
+    fresh = run("show", "false_negatives", "--project", tmp_path / "new")
+    assert "nobody has looked" in fresh.stdout and "harrier-studio false-negatives" in fresh.stderr
