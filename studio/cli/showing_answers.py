@@ -9,7 +9,12 @@ from studio.view.bench import Bench
 from studio.view.judging import CandidateDetail, ExposureAnswer, QueueAnswer, exposure, fn_candidate, fn_queue
 
 _TEXT = 200
-_SAMPLERS = {"random": "any order", "no_duplicates": "no duplicates", "conflict_aware": "conflict-aware"}
+_SAMPLERS = {
+    "random": "any order",
+    "no_duplicates": "no duplicates",
+    "answer_groups": "answer groups apart",
+    "conflict_aware": "conflict-aware",
+}
 
 
 def show_false_negatives(bench: Bench, limit: int, as_json: bool) -> None:

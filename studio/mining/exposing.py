@@ -20,10 +20,9 @@ from studio.project.project import Project
 from studio.project.verdicts import State
 
 UNSEARCHED = "nobody has looked for false negatives yet: only copies and shared answers are counted"
-SAMPLERS = ("random", "no_duplicates", "conflict_aware")
+SAMPLERS = ("random", "no_duplicates", "answer_groups", "conflict_aware")
+"""What may meet in a batch: anything; no equal texts; no rows of one answer group either; nothing in conflict."""
 _LINE = ["query", "passage"]
-_OPEN = [state.value for state in (State.UNDECIDED, State.DISPUTED, State.SKIPPED, State.PARTLY)]
-"""What keeps a candidate's rows apart though it joins them to no group."""
 
 
 class Gauge(NamedTuple):
@@ -52,11 +51,16 @@ class Counted(NamedTuple):
     left_over: int
 
 
-def conflicts_of(project: Project, curated: Curated | None = None) -> Conflicts:
+def conflicts_of(project: Project, curated: Curated | None = None, *, undecided: bool = True) -> Conflicts:
     """The texts of a project that must not meet in one batch.
 
     Answer groups; what the checks hold for alike and no guard holds apart; candidates that are certain, judged to
     answer in part, or not settled. Candidates judged not to answer may meet.
+
+    Args:
+        project: whose rows train.
+        curated: their outcomes, if they are at hand.
+        undecided: whether what nobody settled is kept apart too, or only what is certain or judged.
     """
     curated = curated or project.curated()
     collection = Collection.of(project, curated)
@@ -68,7 +72,7 @@ def conflicts_of(project: Project, curated: Curated | None = None) -> Conflicts:
     )
     group = pl.col("group_id").rank("dense").cast(pl.UInt32).alias("group")
     sides = [numbers.select(pl.col(side).alias("text"), group) for side in ("query", "positive")]
-    pairs = _kept_apart(project, collection, curated)
+    pairs = _kept_apart(project, collection, curated, undecided)
     # Texts equal at L2 are one text to the collection and several to a trainer.
     queries = numbers.select(pl.col("q").alias("query"), pl.col("query").alias("a")).unique(maintain_order=True)
     passages = numbers.select(pl.col("p").alias("passage"), pl.col("positive").alias("b")).unique(maintain_order=True)
@@ -76,16 +80,16 @@ def conflicts_of(project: Project, curated: Curated | None = None) -> Conflicts:
     return Conflicts(pl.concat(sides).unique(maintain_order=True), edges.select("a", "b"))
 
 
-def _kept_apart(project: Project, collection: Collection, curated: Curated) -> pl.DataFrame:
+def _kept_apart(project: Project, collection: Collection, curated: Curated, undecided: bool) -> pl.DataFrame:
     """Queries and passages (numbers) that are no known pair and must not meet."""
     known = relations(collection, project.fresh_evidence(), curated).filter(pl.col("held_by").is_null())
     found = next((stored for stored in project.fresh_evidence() if stored.check == NAME), None)
-    asked = [known.select(_LINE)]
+    told = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
+    partly = told.filter(pl.col("state") == State.PARTLY.value)
+    asked = [(known if undecided else known.filter("certain")).select(_LINE), partly.select(_LINE)]
     if found:
         lines = queue(project, found, curated, collection).lines
-        asked.append(lines.filter(pl.col("certain") | pl.col("state").is_in(_OPEN)).select(_LINE))
-    told = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
-    asked.append(told.filter(pl.col("state").is_in(_OPEN)).select(_LINE))
+        asked.append(lines.filter(pl.col("certain") | pl.lit(undecided)).select(_LINE))
     settled = told.filter(pl.col("state") == State.DOES_NOT.value)
     pairs = pl.concat(asked).unique(maintain_order=True)
     return pairs.join(settled, on=_LINE, how="anti", maintain_order="left")
@@ -105,7 +109,8 @@ def exposures(
 
     What is counted: known positives of a query under other rows, what is certain, what was judged to also answer, and
     every candidate not settled by its probability. `no_duplicates` leaves out what equal texts would meet.
-    `conflict_aware` leaves out all of it, so that it is 0 by construction: nothing that is known of is met.
+    `answer_groups` leaves out all that is certain or judged, so that only candidates nobody settled are left: what
+    judging brings down. `conflict_aware` leaves out these too: nothing that is known of is met.
 
     Args:
         project: for its settings and evidence.
@@ -122,8 +127,8 @@ def exposures(
     sides = [
         {sampler: expected(counts, batch, devices=devices, gather=gather) for sampler, counts in by_sampler.items()}
         for by_sampler in (
-            _counts(before, _answers(project, before, whole, lines)),
-            _counts(collection, _answers(project, collection, curated, lines)),
+            _counts(before, *_answers(project, before, whole, lines)),
+            _counts(collection, *_answers(project, collection, curated, lines)),
         )
     ]
     return tuple(_gauge(sampler, *(side[sampler] for side in sides)) for sampler in SAMPLERS)
@@ -144,13 +149,14 @@ def simulated(
 
     The arguments are those of `exposures`.
     """
-    answers = _answers(project, collection, curated, lines)
+    answers = pl.concat(_answers(project, collection, curated, lines))
     trained = collection.training.select("row_id", "query", "passage")
     texts = trained.join(curated.rows.select("row_id", "query", "positive"), on="row_id", maintain_order="left")
     columns = [texts["query_right"], texts["positive"]]
     keys = {
         "random": RowKeys.none(trained.height),
         "no_duplicates": Conflicts.none().keys(columns),
+        "answer_groups": conflicts_of(project, curated, undecided=False).keys(columns),
         "conflict_aware": conflicts_of(project, curated).keys(columns),
     }
     across = devices if gather else 1
@@ -167,29 +173,38 @@ def simulated(
     return counted
 
 
-def _answers(project: Project, collection: Collection, curated: Curated, lines: pl.DataFrame | None) -> pl.DataFrame:
-    """Who answers what among these rows, and how surely: `query`, `passage`, `weight` (exposure.ANSWERS_SCHEMA)."""
-    weight = pl.lit(1.0).alias("weight")
+def _answers(
+    project: Project, collection: Collection, curated: Curated, lines: pl.DataFrame | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Who answers what among these rows: what is known, and what nobody settled, each pair in one of them.
+
+    Both are exposure.ANSWERS_SCHEMA: `query`, `passage`, `weight`, 1 of what is known and else how likely it is.
+    """
+    sure = pl.lit(1.0).alias("weight")
     known = relations(collection, project.fresh_evidence(), curated).filter("certain")
     told = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
-    also = told.filter(pl.col("state") == State.ALSO_ANSWERS.value).select(_LINE)
-    parts = [part.select(*_LINE, weight) for part in (collection.own, known, also)]
-    if lines is not None:
-        numbered = collection.numbered(lines.drop("query", "passage"))
-        parts.append(numbered.select(*_LINE, pl.col("probability").alias("weight")))
-    return pl.concat(parts).unique(_LINE, keep="first", maintain_order=True)
+    also = told.filter(pl.col("state") == State.ALSO_ANSWERS.value)
+    settled = pl.concat([part.select(*_LINE, sure) for part in (collection.own, known, also)])
+    settled = settled.unique(_LINE, keep="first", maintain_order=True)
+    if lines is None:
+        return settled, settled.clear()
+    numbered = collection.numbered(lines.drop(_LINE)).unique(_LINE, keep="first", maintain_order=True)
+    numbered = numbered.join(settled, on=_LINE, how="anti", maintain_order="left")
+    return settled, numbered.select(*_LINE, pl.col("probability").alias("weight"))
 
 
-def _counts(collection: Collection, answers: pl.DataFrame) -> dict[str, Weights]:
+def _counts(collection: Collection, settled: pl.DataFrame, undecided: pl.DataFrame) -> dict[str, Weights]:
     """Rows that would be false negatives of each training row (floats), by what a sampler leaves in its batches."""
     rows = collection.training.select(_LINE)
-    counts = answer_counts(rows, answers)
+    left = answer_counts(rows, undecided)
+    counts = answer_counts(rows, settled) + left
     same_query, same_passage = (pl.len().over(column) - 1 for column in _LINE)
     both = pl.len().over(_LINE) - 1
     equal = rows.select((same_query + same_passage - both).cast(pl.Float64)).to_series().to_numpy()
     return {
         "random": counts,
         "no_duplicates": (counts - equal).clip(0),
+        "answer_groups": left,
         "conflict_aware": np.zeros(len(counts)),
     }
 

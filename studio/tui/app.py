@@ -23,6 +23,7 @@ from studio.project.project import Project
 from studio.project.rows import RowFile
 from studio.project.settings import UserSettings
 from studio.project.user import user_settings, user_settings_path
+from studio.project.verdicts import Drawn, Judged, Verdict
 from studio.tui.command import bindings
 from studio.tui.crash import CrashNotice, report_crash
 from studio.tui.dialogs import Confirm, Tell
@@ -298,6 +299,31 @@ class StudioApp(App[None], inherit_bindings=False):
         self.remark = said
         self.changed_signal.publish(None)
         self._write(lambda session: session.decide(steps))
+
+    def judge(
+        self,
+        query_id: str,
+        passage_id: str,
+        verdict: Verdict,
+        *,
+        margin: float,
+        drawn: Drawn,
+        actor: str,
+        said: str,
+        done: Callable[[Judged], None],
+    ) -> None:
+        """Write a judgement as one step of undo; `done` hears on the event loop what it came to."""
+        if self.session is None:
+            return
+        self.saving += 1
+        self.remark = said
+        self.changed_signal.publish(None)
+
+        def writing(session: Session) -> None:
+            made = session.judge(query_id, passage_id, verdict, margin=margin, drawn=drawn, actor=actor)
+            self.call_later(done, made)
+
+        self._write(writing)
 
     @work(group="write", description="write a decision")
     async def _write(self, writing: Callable[[Session], Any]) -> None:

@@ -28,19 +28,6 @@ class PlaceScreen(PanelScreen):
             yield Static(Content("\n").join(lines))
 
 
-class FalseNegativesScreen(PlaceScreen):
-    """Place of the false-negative queue."""
-
-    place = "false_negatives"
-    title_words = "False negatives"
-    will = (
-        "queue the passages that also answer a query, the most damaging first, for you to judge (y, n, p, s)",
-        "say how many false negatives a training batch will meet, before and after your decisions",
-        "mine hard negatives that are none, with the reason each candidate was rejected",
-    )
-    until = "Duplicates (2) finds the false negatives that are copies; `g` in Pairs (1) joins answers by hand."
-
-
 class TrainScreen(PlaceScreen):
     """Place of the training form."""
 

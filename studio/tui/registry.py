@@ -27,8 +27,9 @@ def panel_screens() -> Mapping[str, type[PanelScreen]]:
     """The screen of every panel, by its name."""
     from studio.tui.duplicates import DuplicatesScreen
     from studio.tui.export import ExportScreen
+    from studio.tui.false_negatives import FalseNegativesScreen
     from studio.tui.pairs import PairsScreen
-    from studio.tui.places import EvaluateScreen, FalseNegativesScreen, RunsScreen, TrainScreen
+    from studio.tui.places import EvaluateScreen, RunsScreen, TrainScreen
     from studio.tui.prompts import PromptsScreen
 
     screens: tuple[type[PanelScreen], ...] = (

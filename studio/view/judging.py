@@ -183,7 +183,9 @@ def fn_candidate(bench: Bench, query_id: str, passage_id: str) -> CandidateDetai
         (pl.col("query") == line["query"]) & (pl.col("state") == State.ALSO_ANSWERS.value)
     ).height
     return CandidateDetail(
-        *ids,
+        query_id,
+        passage_id,
+        line["own_id"],
         positions,
         query["query"][:TEXT],
         own["positive"][:TEXT],

@@ -214,12 +214,15 @@ def test_what_is_judged_changes_what_a_batch_meets_and_what_may_meet(project: Pr
     pairs = lines.filter(pl.col("reasons").list.first() == "outranks").select("query_id", "passage_id").iter_rows()
     ids = next((a, b) for a, b in pairs if a in at and b in at and (at[b]["query"], at[a]["passage"]) not in asked)
     undecided = gauges()
-    assert undecided["random"] >= undecided["no_duplicates"] > undecided["conflict_aware"] == 0
+    assert undecided["random"] >= undecided["no_duplicates"] >= undecided["answer_groups"] > 0
+    assert undecided["conflict_aware"] == 0
     assert not may_meet(*ids)
     judge(project.ledger, *ids, Verdict.ALSO_ANSWERS)
-    assert gauges()["random"] > undecided["random"] and not may_meet(*ids)
+    also = gauges()
+    assert also["random"] > undecided["random"] and not may_meet(*ids)
     judge(project.ledger, *ids, Verdict.DOES_NOT)
     assert gauges()["random"] < undecided["random"] and may_meet(*ids)
+    assert gauges()["answer_groups"] < undecided["answer_groups"]
     judge(project.ledger, *ids, Verdict.PARTLY)
     assert not may_meet(*ids)
 
@@ -231,6 +234,7 @@ def test_drawn_batches_meet_what_the_closed_form_says_and_conflict_aware_ones_no
     closed = {gauge.sampler: gauge for gauge in exposures(project, project.snapshot, collection, curated, lines, 8)}
     counted = {item.sampler: item for item in simulated(project, collection, curated, lines, 8, epochs=30)}
     assert counted["random"].epoch == pytest.approx(closed["random"].epoch_after, rel=0.15)
+    assert counted["answer_groups"].epoch == pytest.approx(closed["answer_groups"].epoch_after, rel=0.15)
     assert counted["conflict_aware"].epoch == 0
 
 

@@ -238,6 +238,12 @@ def test_duplicates_held_with_what_differs(picture: Picture, root: Path, size: t
 
 
 @SIZES
+def test_false_negatives_before_a_search(picture: Picture, root: Path, size: tuple[int, int]) -> None:
+    act = _shows("Nobody has looked for false negatives yet", "conflict-aware", "r searches")
+    picture(root, size, act, panel="false_negatives")
+
+
+@SIZES
 def test_prompts(picture: Picture, root: Path, size: tuple[int, int]) -> None:
     act = _shows("[4 Prompts]", "Instruct:␠Given", "query prompt (would be prompted twice)")
     picture(root, size, act, panel="prompts")
