@@ -24,8 +24,7 @@ from studio.project.explaining import find_row
 from studio.project.ledger import Ledger
 from studio.project.project import Project
 from studio.project.settings import RetrieverSettings
-from studio.project.verdicts import Drawn, Verdict, verdicts
-from studio.project.verdicts import judge as judge_one
+from studio.project.verdicts import Drawn, Judgement, Verdict, judge_all, verdicts
 
 _TEXT = 400
 
@@ -86,7 +85,7 @@ def judge(
         if not (query and passage):
             raise UsageError("A verdict is on a --query and a --passage.", remedy="`judge --next` shows both rows")
         ids = project.snapshot["row_id"]
-        lines = [(ids[find_row(project, query)], ids[find_row(project, passage)], Verdict(verdict))]
+        lines = [Judgement(ids[find_row(project, query)], ids[find_row(project, passage)], Verdict(verdict))]
         _write(waiting, lines, actor, drawn, as_json)
     elif source:
         _write(waiting, list(_read(source, set(project.snapshot["row_id"]))), actor, drawn, as_json)
@@ -108,44 +107,88 @@ class _Waiting:
         if found and found.config.get("rows") != rows_key(collection):
             say("note: the rows changed since the search; run `harrier-studio false-negatives` again to see new ones")
 
+    def texts(self, judgements: list[Judgement], *others: str) -> dict[str, dict[str, Any]]:
+        """By row_id: `number` (from 1), `query` and `positive` of the rows that judgements are about, and of others."""
+        ids = [*others, *(row_id for one in judgements for row_id in one[:2])]
+        rows = self.curated.rows.with_row_index("number", 1).filter(pl.col("row_id").is_in(ids))
+        return {
+            row["row_id"]: row for row in rows.select("row_id", "number", "query", "positive").iter_rows(named=True)
+        }
 
-def _write(waiting: _Waiting, lines: list[tuple[str, str, Verdict]], actor: str, drawn: Drawn, as_json: bool) -> None:
-    """Write verdicts, the margin of each with it."""
-    project, ledger = waiting.project, waiting.project.ledger
+
+def _write(waiting: _Waiting, lines: list[Judgement], actor: str, drawn: Drawn, as_json: bool) -> None:
+    """Write verdicts, the margin of each candidate with it; all are one step of undo."""
+    _refuse_across_splits(waiting.curated, lines)
     known = waiting.queue.lines.select("query_id", "passage_id", "margin")
     margins = {(query_id, passage_id): margin for query_id, passage_id, margin in known.iter_rows()}
-    done = []
+    judged = [one._replace(margin=margins.get((one.query_id, one.passage_id))) for one in lines]
+    project = waiting.project
     with project.locked():
-        for query_id, passage_id, verdict in lines:
-            margin = margins.get((query_id, passage_id))
-            made = judge_one(ledger, query_id, passage_id, verdict, actor=actor, margin=margin, drawn=drawn)
-            done.append({"query_id": query_id, "passage_id": passage_id, "verdict": verdict.value, **made._asdict()})
+        made = judge_all(project.ledger, judged, actor=actor, drawn=drawn)
     if as_json:
-        emit_json({"judged": done})
+        emit_json({"judged": [one._asdict() for one in judged], "decisions": made.seqs, "ambiguous": made.ambiguous})
         return
-    for line in done:
-        emit(f"{line['query_id']} {line['passage_id']}: {line['verdict']} (decision {line['seqs'][0]})")
-        if line["ambiguous"]:
-            say(f"{line['query_id']}: more than seven passages also answer it; tagged as ambiguous")
-    say(f"undo with: harrier-studio decide --undo --project {project.root}")
+    texts = waiting.texts(judged)
+    for one in judged:
+        emit(f"{one.query_id} {one.passage_id}: {one.verdict.value}")
+        emit(f"  query    {_cut(texts[one.query_id]['query'])}")
+        emit(f"  passage  {_cut(texts[one.passage_id]['positive'])}")
+        if one.margin is None:
+            say(f"note: {one.query_id} {one.passage_id} is no candidate of the search")
+    for query_id in made.ambiguous:
+        say(f"{query_id}: more than seven passages also answer it; tagged as ambiguous")
+    if not made.seqs:
+        say("already said; nothing changed")
+    else:
+        what = "all of it" if len(made.seqs) > 1 else "it"
+        say(f"undo {what} with: harrier-studio decide --undo --project {project.root}")
 
 
-def _read(path: Path, known: set[str]) -> Iterator[tuple[str, str, Verdict]]:
-    """Read verdicts from JSON lines; all are read before the first is written.
+def _refuse_across_splits(curated: Curated, lines: list[Judgement]) -> None:
+    """A passage of one split is no positive of another's query.
+
+    Raises:
+        UsageError: two rows of a judgement are in different splits.
+    """
+    splits = dict(curated.rows.select("row_id", pl.col("split").fill_null("train")).iter_rows())
+    for one in lines:
+        of_query, of_passage = splits[one.query_id], splits[one.passage_id]
+        if of_query != of_passage and one.verdict is Verdict.ALSO_ANSWERS:
+            raise UsageError(
+                f"{one.query_id} is in split {of_query} and {one.passage_id} in {of_passage}.",
+                why="as positives of each other's queries they would leak from one to the other",
+                remedy="judge rows of one split; `split` and `check leakage` are about what lies across",
+            )
+
+
+def _read(path: Path, known: set[str]) -> Iterator[Judgement]:
+    """Read verdicts from JSON lines, or from what `--next --json` printed with a `verdict` put to each candidate.
 
     Raises:
         InputError: the file or a line cannot be used.
     """
     try:
-        lines = path.read_bytes().decode("utf-8").split("\n")
+        text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("The verdicts cannot be read.", where=str(path), why=str(error)) from error
+        raise InputError(
+            "The verdicts cannot be read.", where=str(path), why=str(error), remedy="give a file of JSON lines"
+        ) from error
+    lines = _printed(text) or text.split("\n")
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield _verdict(line, f"{path}:{number}", known)
 
 
-def _verdict(line: str, where: str, known: set[str]) -> tuple[str, str, Verdict]:
+def _printed(text: str) -> list[str]:
+    """The candidates with a verdict in a document that `--next --json` printed, as JSON lines; [] of any other text."""
+    try:
+        candidates = json.loads(text)["candidates"]
+        return [json.dumps(candidate) for candidate in candidates if "verdict" in candidate]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return []
+
+
+def _verdict(line: str, where: str, known: set[str]) -> Judgement:
     try:
         record = json.loads(line)
         query_id, passage_id, verdict = record["query_id"], record["passage_id"], record["verdict"]
@@ -163,7 +206,7 @@ def _verdict(line: str, where: str, known: set[str]) -> tuple[str, str, Verdict]
         raise InputError("A query's own passage is no candidate.", where=where)
     if verdict not in list(Verdict):
         raise InputError(f"`{verdict}` is no verdict.", where=where, remedy=f"use one of {', '.join(Verdict)}")
-    return query_id, passage_id, Verdict(verdict)
+    return Judgement(query_id, passage_id, Verdict(verdict))
 
 
 def _emit_next(waiting: _Waiting, count: int, actor: str, as_json: bool) -> None:
@@ -177,7 +220,8 @@ def _emit_next(waiting: _Waiting, count: int, actor: str, as_json: bool) -> None
         return
     for line in shown:
         emit(
-            f"query {line['query_id']}  passage {line['passage_id']}  margin {line['margin']:+.3f}  "
+            f"row {line['query_row']:,} {line['query_id']}  candidate {line['passage_row']:,} {line['passage_id']}  "
+            f"probability {line['probability']:.2f}  damage {line['damage']:.2f}  margin {line['margin']:+.3f}  "
             f"rank {line['rank'] or '-'} (own {line['own_rank']})  {', '.join(line['reasons'])}"
         )
         if line["held_by"]:
@@ -196,11 +240,15 @@ def _emit_next(waiting: _Waiting, count: int, actor: str, as_json: bool) -> None
 
 
 def _candidate(waiting: _Waiting, line: dict[str, Any]) -> dict[str, Any]:
+    """A line of the queue with row numbers and texts in the place of numbers that only the engine knows."""
     named = {name: line[f"{name}_id"] for name in ("query", "own", "passage")}
-    rows = waiting.curated.rows.filter(pl.col("row_id").is_in(list(named.values())))
-    texts = {row["row_id"]: row for row in rows.select("row_id", "query", "positive").iter_rows(named=True)}
+    texts = waiting.texts([Judgement(named["query"], named["passage"], Verdict.SKIP)], named["own"])
     columns = {"query": "query", "own": "positive", "passage": "positive"}
-    return {**line, **{f"{name}_text": texts[row_id][columns[name]] for name, row_id in named.items()}}
+    return {
+        **{name: value for name, value in line.items() if name not in ("query", "passage", "direct")},
+        **{f"{name}_row": texts[row_id]["number"] for name, row_id in named.items()},
+        **{f"{name}_text": texts[row_id][columns[name]] for name, row_id in named.items()},
+    }
 
 
 def _cut(text: str) -> str:
@@ -230,9 +278,11 @@ def _emit_summary(said: JudgingSummary, calibration: Calibration, as_json: bool)
             f"of {said.sampled:,} drawn by chance (Wilson, 95 %)"
         )
     half = "beyond ±1" if said.half is None else f"{said.half:+.3f}"
-    emit(f"margin at which half also answer: {half} (rests on: {said.rests_on}, {said.calibrated_on:,} judged)")
+    emit(f"standing at which half also answer: {half} (rests on: {said.rests_on}, {said.calibrated_on:,} judged)")
     if calibration.trustworthy:
-        emit("the margin tells more than the base rate (leave-one-out Brier and log loss)")
+        emit("the standing tells more than the base rate (leave-one-out Brier and log loss)")
+    elif calibration.n:
+        emit("the standing has not yet been shown to tell more than the base rate (leave-one-out Brier and log loss)")
     emit(f"false negatives to expect among those waiting: {said.expected:.1f}")
 
 
@@ -242,7 +292,8 @@ def exposure(root: Path, batch: int, devices: int, gather: bool, simulate: int |
     curated = project.curated()
     collection = Collection.of(project, curated)
     found = next((stored for stored in project.fresh_evidence() if stored.check == NAME), None)
-    lines: pl.DataFrame | None = queue(project, found, curated, collection).lines if found else None
+    asked = queue(project, found, curated, collection) if found else None
+    lines, calibration = (asked.lines, asked.calibration) if asked else (None, None)
     gauges = exposures(project, project.snapshot, collection, curated, lines, batch, devices, gather)
     counted = []
     if simulate:
@@ -285,7 +336,17 @@ def exposure(root: Path, batch: int, devices: int, gather: bool, simulate: int |
                 for item in counted
             ],
         )
-    shared = "shared by all devices" if gather and devices > 1 else "on each device"
-    say(f"batch {batch} {shared}, {collection.training.height:,} training rows; what nobody found is not counted")
+    rows = collection.training.height
+    size = batch * devices if gather else batch
+    shared = f" ({devices} × {batch}, shared by all devices)" if gather and devices > 1 else " on each device"
+    say(f"batch {size}{shared}; {rows:,} training rows as decided; what nobody found is not counted")
+    if size > rows:
+        say(f"note: a batch of {size:,} is more than there are rows; the figures are for one batch of all {rows:,}")
+    if gather and devices == 1:
+        say("note: --gather changes nothing with one device")
+    if calibration is not None:
+        words = {"prior": "a guess: nothing is judged yet", "few": f"few judgements: {calibration.n:,}"}
+        rests = words.get(calibration.rests_on, f"{calibration.n:,} judgements")
+        say(f"how likely undecided candidates are rests on {rests}")
     if found is None:
         say(f"note: {UNSEARCHED}")

@@ -47,13 +47,14 @@ QUEUE_SCHEMA = pl.Schema(
         "probability": pl.Float64(),
         "damage": pl.Float64(),
         "state": pl.String(),
+        "direct": pl.Boolean(),
     }
 )
 """One line a candidate. The fields of the evidence are those of `false_negatives.CANDIDATE_FIELDS`, and:
 
 `query`, `passage`: numbers in the collection. `certain`: the checks are sure. `meetings`: training rows with the query
 times training rows with the passage. `standing`: of `studio.mining.standing`. `probability`: that it also answers
-(`Calibration`). `damage`: see `queue`. `state`: a `State`.
+(`Calibration`). `damage`: see `queue`. `state`: a `State`. `direct`: judged itself, not only the other way round.
 """
 
 
@@ -115,7 +116,7 @@ def queue(
     lines = collection.numbered(lines).join(collection.own, on=["query", "passage"], how="anti", maintain_order="left")
     states = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
     lines = lines.join(states, on=["query", "passage"], how="left", maintain_order="left").with_columns(
-        pl.col("state").fill_null(State.UNDECIDED.value)
+        pl.col("state").fill_null(State.UNDECIDED.value), pl.col("direct").fill_null(value=False)
     )
     trust = float(next(iter(found.evidence.stats["mrr"].values())))
     lines = lines.with_columns(standing=standing(trust))
@@ -150,8 +151,12 @@ def _read(edges: pl.DataFrame) -> pl.DataFrame:
 
 
 def _calibrated(lines: pl.DataFrame) -> Calibration:
-    told = lines.filter(pl.col("state").is_in([State.ALSO_ANSWERS.value, State.DOES_NOT.value, State.PARTLY.value]))
-    return calibrate(told["standing"].to_numpy(), (told["state"] == State.ALSO_ANSWERS.value).to_numpy(), PRIOR)
+    """Learn from what people said, not from what follows the other way round."""
+    told = lines.filter(
+        pl.col("direct") & pl.col("state").is_in([State.ALSO_ANSWERS.value, State.DOES_NOT.value, State.PARTLY.value])
+    )
+    answers = (told["state"] == State.ALSO_ANSWERS.value).to_numpy()
+    return calibrate(told["standing"].to_numpy(), answers, PRIOR)
 
 
 def _probability(lines: pl.DataFrame, calibration: Calibration) -> np.ndarray:

@@ -64,15 +64,16 @@ def relations(collection: Collection, evidence: Iterable[StoredEvidence], curate
 
 
 def judged(collection: Collection, log: Sequence[Decision], targets: pl.DataFrame, curated: Curated) -> pl.DataFrame:
-    """What people settled of queries and passages: `query`, `passage` (numbers), `state` (a `State`), each pair once.
+    """What people settled of queries and passages: `query`, `passage` (numbers), `state`, `direct`, each pair once.
 
     Two rows of which one also answers the other's query are one answer group, so the other way round it is settled too,
-    unless somebody judged that by itself. Pairs that are known positives by now are left out.
+    unless somebody judged that by itself (`direct`). Pairs that are known positives by now are left out.
     """
     pairs = standing(curated.rows, settled(verdicts(log, targets)))
     also = pairs.filter(pl.col("state") == State.ALSO_ANSWERS.value)
     turned = also.select(pl.col("passage_id").alias("query_id"), pl.col("query_id").alias("passage_id"), "state")
-    numbered = collection.numbered(pl.concat([pairs, turned])).select(*_LINE, "state")
+    both = pl.concat([pairs.with_columns(direct=pl.lit(value=True)), turned.with_columns(direct=pl.lit(value=False))])
+    numbered = collection.numbered(both).select(*_LINE, "state", "direct")
     numbered = numbered.unique(_LINE, keep="first", maintain_order=True)
     return numbered.join(collection.own, on=_LINE, how="anti", maintain_order="left")
 

@@ -6,11 +6,11 @@ import polars as pl
 
 from studio.mining.agreement import Prior, calibrate
 
-PRIOR = Prior(spread=1.0, shape=6.0)
+PRIOR = Prior(spread=0.7, shape=6.0)
 """Narrower than a bare margin deserves: what a standing takes from other looks has been discounted already. Chosen on
 the sample project, where it expects about twice the planted answers before anything is judged, and about their number
 after thirty judgements."""
-UNLIKELY = 0.02
+UNLIKELY = 0.015
 """Candidates less likely than this, before anything is judged, are recorded and not asked about."""
 _HELD = 3.0
 """What a guard takes off the logarithm of the odds: numbers or names differ, or the slots of one template."""

@@ -57,7 +57,8 @@ class JudgingSummary(NamedTuple):
 def summary(project: Project, queue: Queue) -> JudgingSummary:
     """Sum up the judgements in force of a project's queue."""
     given = verdicts(project.ledger.log(), project.ledger.targets())
-    states = dict(queue.lines.group_by("state").len().iter_rows())
+    direct = queue.lines.filter("direct")
+    states = dict(direct.group_by("state").len().iter_rows())
     by_judge = {
         judge: dict(zip(zip(part["query_id"], part["passage_id"], strict=True), part["verdict"], strict=True))
         for (judge,), part in given.partition_by("judge", as_dict=True, maintain_order=True).items()
@@ -71,7 +72,7 @@ def summary(project: Project, queue: Queue) -> JudgingSummary:
     precision = sampled_precision(dict(of_sample.group_by("state").len().iter_rows())).full
     answers = queue.lines.filter(pl.col("state") == State.ALSO_ANSWERS.value).group_by("query").len()
     return JudgingSummary(
-        judged=queue.lines.height - states.get(State.UNDECIDED.value, 0),
+        judged=direct.height,
         also_answers=states.get(State.ALSO_ANSWERS.value, 0),
         does_not=states.get(State.DOES_NOT.value, 0),
         partly=states.get(State.PARTLY.value, 0),

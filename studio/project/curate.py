@@ -11,7 +11,7 @@ import polars as pl
 
 from studio.project.groups import components, first_of, joined_by, joined_by_edges
 from studio.project.ledger import Action, Decision, in_force
-from studio.project.verdicts import State, pairs_in_state, verdicts
+from studio.project.verdicts import State, pairs_in_state, settled, verdicts
 from studio.text.equal import equal_at
 from studio.text.normalise import Level
 
@@ -121,12 +121,20 @@ def answer_groups(
 def also_answering(rows: pl.DataFrame, log: Sequence[Decision], targets: pl.DataFrame) -> pl.Series:
     """The passages judged to also answer each row's query, its own aside: a list of texts a row, in order of judgement.
 
-    A judgement counts both ways, for the two rows are one answer group: either passage answers either query.
+    A judgement counts both ways, for the two rows are one answer group, unless somebody judged the other way round by
+    itself. Rows of different splits give each other nothing: a test passage is no positive of a training query.
     """
-    judged = standing(rows, pairs_in_state(verdicts(log, targets), State.ALSO_ANSWERS))
-    turned = judged.select(pl.col("passage_id").alias("query_id"), pl.col("query_id").alias("passage_id"))
+    states = standing(rows, settled(verdicts(log, targets)))
+    also = states.filter(pl.col("state") == State.ALSO_ANSWERS.value).drop("state")
+    turned = also.select(pl.col("passage_id").alias("query_id"), pl.col("query_id").alias("passage_id"))
+    turned = turned.join(states, on=["query_id", "passage_id"], how="anti", maintain_order="left")
     kept = rows.filter(pl.col("status") != Status.REMOVED.value)
-    answers = _answers(kept, pl.concat([judged, turned])).rename({"positive": "answer"})
+    splits = kept.select("row_id", pl.col("split").fill_null(""))
+    pairs = pl.concat([also, turned])
+    for column, split in (("query_id", "asking"), ("passage_id", "answering")):
+        known = splits.select(pl.col("row_id").alias(column), pl.col("split").alias(split))
+        pairs = pairs.join(known, on=column, maintain_order="left")
+    answers = _answers(kept, pairs.filter(pl.col("asking") == pl.col("answering"))).rename({"positive": "answer"})
     lines = rows.select("row_id", "query", "positive").join(answers, on="query", maintain_order="left_right")
     lines = lines.filter(pl.col("answer") != pl.col("positive"))
     lists = lines.group_by("row_id", maintain_order=True).agg(pl.col("answer").alias("also_answers"))

@@ -106,40 +106,26 @@ def pairs_in_state(found: pl.DataFrame, *states: State) -> pl.DataFrame:
     return settled(found).filter(pl.col("state").is_in([state.value for state in states])).drop("state")
 
 
+class Judgement(NamedTuple):
+    """What a judge says of a query (a row that has it) and a passage (a row whose positive it is).
+
+    `margin`: the candidate's relative margin, None of a pair that no search brought.
+    """
+
+    query_id: str
+    passage_id: str
+    verdict: Verdict
+    margin: float | None = None
+
+
 class Judged(NamedTuple):
-    """What one judgement did: the sequence numbers of its decisions, and whether the query is now ambiguous."""
+    """What a sitting of judgements did: sequence numbers of its decisions, and the queries that are ambiguous by it.
+
+    A judge who says the same again makes no decision.
+    """
 
     seqs: list[int]
-    ambiguous: bool
-
-
-def _steps(
-    log: Sequence[Decision],
-    targets: pl.DataFrame,
-    query_id: str,
-    passage_id: str,
-    verdict: Verdict,
-    *,
-    margin: float | None,
-    drawn: Drawn,
-) -> list[tuple[Action, str, list[Target]]]:
-    """The decisions that a judgement comes to, as steps of `Ledger.append_step`.
-
-    The eighth passage that also answers a query tags it `ambiguous_query` in the same step.
-    """
-    evidence = json.dumps({"drawn": drawn})
-    target = Target(query_id, passage_id, margin, verdict.value, evidence)
-    steps = [(Action.JUDGE, f"judged: {verdict.value}", [target])]
-    if verdict is Verdict.ALSO_ANSWERS:
-        given = settled(verdicts(log, targets)).filter(
-            (pl.col("query_id") == query_id)
-            & (pl.col("passage_id") != passage_id)
-            & (pl.col("state") == State.ALSO_ANSWERS.value)
-        )
-        if given.height == AMBIGUOUS_AFTER:
-            tagged = Target(query_id, value=AMBIGUOUS_TAG)
-            steps.append((Action.TAG, f"more than {AMBIGUOUS_AFTER} passages also answer it", [tagged]))
-    return steps
+    ambiguous: tuple[str, ...]
 
 
 def judge(
@@ -152,13 +138,49 @@ def judge(
     margin: float | None = None,
     drawn: Drawn = "damage",
 ) -> Judged:
-    """Write a judgement to the ledger. The caller holds the project's lock.
+    """Write one judgement to the ledger, as `judge_all` does."""
+    return judge_all(ledger, [Judgement(query_id, passage_id, verdict, margin)], actor=actor, drawn=drawn)
+
+
+def judge_all(
+    ledger: Ledger, judgements: Sequence[Judgement], *, actor: str = "person", drawn: Drawn = "damage"
+) -> Judged:
+    """Write judgements to the ledger, as one step of undo. The caller holds the project's lock.
+
+    The eighth passage that also answers a query tags its row `ambiguous_query`.
 
     Raises:
         UsageError: query and passage are of one row, whose passage is the query's own positive.
     """
-    if query_id == passage_id:
+    if any(judgement.query_id == judgement.passage_id for judgement in judgements):
         raise UsageError("This is the query's own positive.", remedy="judge a passage of another row")
-    log, targets = ledger.log(), ledger.targets()
-    steps = _steps(log, targets, query_id, passage_id, verdict, margin=margin, drawn=drawn)
-    return Judged(ledger.append_step(steps, actor=actor), len(steps) > 1)
+    given = verdicts(ledger.log(), ledger.targets())
+    mine = given.filter(pl.col("judge") == actor).select("query_id", "passage_id", "verdict")
+    said = {(query_id, passage_id): verdict for query_id, passage_id, verdict in mine.iter_rows()}
+    new = [one for one in judgements if said.get((one.query_id, one.passage_id)) != one.verdict]
+    evidence = json.dumps({"drawn": drawn})
+    steps = [
+        (
+            Action.JUDGE,
+            f"judged: {one.verdict.value}",
+            [Target(one.query_id, one.passage_id, one.margin, one.verdict.value, evidence)],
+        )
+        for one in new
+    ]
+    answers = {query_id: set(ids) for query_id, ids in _answers(given).iter_rows()}
+    ambiguous = []
+    for one in new:
+        known = answers.setdefault(one.query_id, set())
+        if one.verdict is Verdict.ALSO_ANSWERS and one.passage_id not in known:
+            known.add(one.passage_id)
+            if len(known) == AMBIGUOUS_AFTER + 1:
+                ambiguous.append(one.query_id)
+    if ambiguous:
+        tagged = [Target(query_id, value=AMBIGUOUS_TAG) for query_id in ambiguous]
+        steps.append((Action.TAG, f"more than {AMBIGUOUS_AFTER} passages also answer it", tagged))
+    return Judged(ledger.append_step(steps, actor=actor), tuple(ambiguous))
+
+
+def _answers(given: pl.DataFrame) -> pl.DataFrame:
+    """The passages that also answer each query: `query_id`, and a list of ids."""
+    return pairs_in_state(given, State.ALSO_ANSWERS).group_by("query_id").agg("passage_id")

@@ -159,10 +159,10 @@ def gauge_lines(answer: ExposureAnswer, width: int, *, table: bool) -> Content:
         return safe(answer.unknown)
     size, hit = size_words(answer), share(first.hit_before)
     before, after, none = ((amount(number), "bold") for number in (first.before, decided.after, aware.after))
-    lead, met, judged = f"{size}: ", " false negatives, ", "; as judged "
+    lead, met, judged = f"{size}: ", " false negatives, ", "; groups apart "
     forms = (
-        (f"at {lead}", before, " false negatives a batch, ", (hit, "bold"), " of queries; after your decisions ", after,
-         "; with the conflict-aware sampler ", none),
+        (f"at {lead}", before, " false negatives a batch, ", (hit, "bold"), " of queries; after your decisions, with "
+         "answer groups apart, ", after, "; with the conflict-aware sampler ", none),
         (lead, before, met, f"{hit} of queries hit", judged, after, "; conflict-aware ", none),
         (lead, before, met, f"{hit} hit", judged, after, "; conflict-aware ", none),
     )  # fmt: skip

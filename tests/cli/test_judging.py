@@ -60,12 +60,19 @@ def test_judgements_from_a_file_are_all_read_before_one_is_written(project: Path
     good = tmp_path / "good.jsonl"
     good.write_text("\n".join(map(json.dumps, lines)))
     assert len(data(run("judge", "--from", good, "--project", project, "--judge", "ana", "--json"))["judged"]) == 5
+    data(run("decide", "--undo", "--project", project, "--json"))
+    assert data(run("judge", "--stats", "--project", project, "--json"))["judges"] == []
+    printed = tmp_path / "printed.json"
+    printed.write_text(json.dumps({"candidates": [*lines[:2], {**lines[2], "verdict": "skip"}]}))
+    args = "--from", printed, "--project", project, "--judge", "ana", "--json"
+    assert [one["verdict"] for one in data(run("judge", *args))["judged"]] == ["does_not", "does_not", "skip"]
+    assert data(run("judge", *args))["decisions"] == [], "said already"
     bad = tmp_path / "bad.jsonl"
     bad.write_text("\n".join([json.dumps(lines[0]), '{"query_id": "nobody"}']))
     refused = run("judge", "--from", bad, "--project", project, "--judge", "bia")
     assert refused.returncode == 3 and re.search(r"bad\.jsonl:2", refused.stderr)
     stats = data(run("judge", "--stats", "--project", project, "--json"))
-    assert stats["judges"] == [["person:ana", 5]]
+    assert stats["judges"] == [["person:ana", 3]]
     named = waiting(project, "--judge", "bia")
     assert [line["passage_id"] for line in named[:5]], "what ana judged still waits for bia"
 
@@ -75,6 +82,7 @@ def test_a_sample_says_how_precise_the_queue_is(project: Path) -> None:
         ids = "--query", str(line["query_id"]), "--passage", str(line["passage_id"])
         data(run("judge", "--project", project, "--sample", "--set", "does_not", *ids, "--json"))
     said = run("judge", "--stats", "--project", project).stdout
+    assert "standing has not yet been shown" in said
     assert "precision of the queue: 0.00 [0.00, 0.43] of 5 drawn by chance" in said
 
 
@@ -91,7 +99,11 @@ def test_exposure_before_and_after_with_each_sampler(project: Path) -> None:
 def test_what_cannot_be_judged_is_a_clear_error(project: Path, tmp_path: Path) -> None:
     first = waiting(project)[0]
     query = str(first["query_id"])
+    rows = [json.loads(line) for line in (sample_data() / "pairs.jsonl").read_text("utf-8").splitlines()]
+    bank = [row for row in rows if row["field"] == "bank"]
+    train, test = (str(1 + next(i for i, row in enumerate(bank) if row["split"] == name)) for name in ("train", "test"))
     for arguments, code, words in (
+        (("--set", "also_answers", "--query", train, "--passage", test), 2, "leak"),
         (("--set", "does_not", "--query", query), 2, "--passage"),
         (("--set", "does_not", "--query", query, "--passage", query), 2, "own positive"),
         (("--set", "does_not", "--query", query, "--passage", "nobody"), 2, "nobody"),

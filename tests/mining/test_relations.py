@@ -96,4 +96,4 @@ def test_verdicts_are_told_by_text_not_by_row(make_project) -> None:
     judge(project.ledger, "r2", "r4", Verdict.ALSO_ANSWERS)
     curated = project.curated()
     table = judged(Collection.of(project, curated), project.ledger.log(), project.ledger.targets(), curated)
-    assert table.rows() == [(3, 0, "does_not")], "the passage of r4 is the query's own by r2"
+    assert table.rows() == [(3, 0, "does_not", True)], "the passage of r4 is the query's own by r2"

@@ -9,7 +9,7 @@ from studio.errors import UsageError
 from studio.export.formats import Format
 from studio.export.project import export_project
 from studio.project.project import Project
-from studio.project.verdicts import AMBIGUOUS_TAG, State, Verdict, judge, settled, verdicts
+from studio.project.verdicts import AMBIGUOUS_TAG, Judgement, State, Verdict, judge, judge_all, settled, verdicts
 
 ROWS = [("como pagar a conta", "no banco"), ("onde pago a fatura", "na lotérica"), ("qual o prazo", "dez dias")]
 
@@ -53,6 +53,31 @@ def test_a_passage_that_also_answers_makes_one_answer_group_and_deletes_nothing(
     assert rows["also_answers"].to_list() == [["na lotérica"], ["no banco"], []]
     say(project, "r0", "r1", Verdict.PARTLY)
     assert project.curated().rows["group_id"].to_list() == ["r0", "r1", "r2"]
+
+
+def test_a_verdict_of_its_own_beats_what_follows_the_other_way_round(make_project) -> None:
+    project = make_project(ROWS)
+    say(project, "r0", "r1", Verdict.ALSO_ANSWERS)
+    say(project, "r1", "r0", Verdict.DOES_NOT)
+    assert project.curated().rows["also_answers"].to_list() == [["na lotérica"], [], []]
+
+
+def test_rows_of_different_splits_give_each_other_no_positive(make_project) -> None:
+    rows = [{"query": q, "positive": p, "split": s} for (q, p), s in zip(ROWS, ("train", "test", None), strict=True)]
+    project = make_project(rows)
+    say(project, "r0", "r1", Verdict.ALSO_ANSWERS)
+    assert project.curated().rows["also_answers"].to_list() == [[], [], []]
+
+
+def test_saying_the_same_again_decides_nothing_and_a_sitting_is_one_step(make_project) -> None:
+    project = make_project(ROWS)
+    lines = [Judgement("r0", "r1", Verdict.ALSO_ANSWERS), Judgement("r0", "r2", Verdict.DOES_NOT)]
+    assert len(judge_all(project.ledger, lines).seqs) == 2
+    assert judge_all(project.ledger, lines).seqs == []
+    assert len(judge_all(project.ledger, lines, actor="person:ana").seqs) == 2
+    project.ledger.undo()
+    project.ledger.undo()
+    assert states(project) == {}
 
 
 def test_the_row_that_stands_for_a_removed_one_takes_over_its_verdicts(make_project) -> None:

@@ -526,13 +526,13 @@ def test_the_gauge_says_what_the_issue_asks_for() -> None:
         Gauge("conflict_aware", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
     )
     answer = ExposureAnswer(128, 1, False, 8_000, gauges, "")
-    line = str(gauge_lines(answer, 138, table=False))
+    line = str(gauge_lines(answer, 160, table=False))
     assert line == (
-        "at batch 128: 4.1 false negatives a batch, 3.2 % of queries; after your decisions 0.60; "
-        "with the conflict-aware sampler 0"
+        "at batch 128: 4.1 false negatives a batch, 3.2 % of queries; after your decisions, with answer groups apart, "
+        "0.60; with the conflict-aware sampler 0"
     )
     short = str(gauge_lines(answer, 78, table=False))
-    assert len(short) <= 78 and "4.1 false negatives, 3.2 % hit; as judged 0.60; conflict-aware 0" in short
+    assert len(short) <= 78 and "3.2 % hit; groups apart 0.60; conflict-aware 0" in short
     table = str(gauge_lines(answer, 98, table=True)).split("\n")
     assert len(table) == 5 and max(map(len, table)) <= 98 and "an epoch 320 → 50.0" in table[1]
 
