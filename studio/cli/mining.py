@@ -161,10 +161,10 @@ def _emit_written(done: Mined) -> None:
     files = done.manifest["files"]
     emit_table(("file", "rows", "bytes"), [(path, file["rows"], file["bytes"]) for path, file in files.items()])
     counts = done.manifest["counts"]
-    say(
-        f"{counts['negatives']:,} negatives for {counts['queries_with_some']:,} of {counts['queries']:,} queries in "
-        f"{done.path}"
-    )
+    lines = sum(file["rows"] or 0 for path, file in files.items() if path.startswith("data/"))
+    say(f"{lines:,} lines of data written to {done.path}; negatives.parquet names each negative of them")
+    if counts["rows_left_out"]:
+        say(f"{counts['rows_left_out']:,} rows with too few negatives are left out; --short keep keeps them")
 
 
 def _report(settings: MiningSettings, said: MiningPlan, done: Mined | None) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def test_it_is_written_and_told_in_json(make_project: MakeProject, capsys: pytes
     root = make_project(ROWS).root
     mine(root, **{**USUAL, "write": True, "form": "n-tuple", "miner": "mixed"})
     out, err = capsys.readouterr()
-    assert "data/train.parquet" in out and "16 negatives for 8 of 8 queries" in err
+    assert "data/train.parquet" in out and "8 lines of data written" in err
     assert pl.read_parquet(root / "mined/mixed-n-tuple/data/train.parquet").height == 8
     mine(root, **{**USUAL, "write": True, "as_json": True, "name": "mine", "fmt": "jsonl"})
     said = json.loads(capsys.readouterr().out)
