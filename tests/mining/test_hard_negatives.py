@@ -468,7 +468,7 @@ def oracle(
     numbers = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
     said = {
         (collection.queries["text"][query], collection.passages["text"][passage]): state
-        for query, passage, state in numbers.iter_rows()
+        for query, passage, state, _ in numbers.iter_rows()
     }
     groups = dict(curated.rows.select("row_id", "group_id").iter_rows())
     near, like, search = set(), set(), set()
