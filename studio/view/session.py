@@ -176,7 +176,7 @@ class Session:
         self._refuse_if_read_only()
         with self._writing, self.project.locked(wait=_PATIENCE):
             made = judge(self.project.ledger, query_id, passage_id, verdict, actor=actor, margin=margin, drawn=drawn)
-        self._seq = max(self._seq, *made.seqs)
+        self._seq = max([self._seq, *made.seqs])
         return made
 
     def undo(self) -> list[Decision]:

@@ -77,6 +77,7 @@ def test_judgements_from_a_file_are_all_read_before_one_is_written(project: Path
     assert [line["passage_id"] for line in named[:5]], "what ana judged still waits for bia"
 
 
+@pytest.mark.slow
 def test_a_sample_says_how_precise_the_queue_is(project: Path) -> None:
     for line in waiting(project, "--sample"):
         ids = "--query", str(line["query_id"]), "--passage", str(line["passage_id"])
@@ -126,6 +127,7 @@ def test_without_a_search_judging_names_the_command_that_makes_one(pairs_file, t
     assert "nobody has looked" in run("exposure", "--project", tmp_path / "p").stderr
 
 
+@pytest.mark.slow
 def test_the_panel_as_plain_lines_shows_the_queue_and_the_gauge(project: Path, tmp_path: Path, pairs_file) -> None:
     plain = run("show", "false_negatives", "--project", project, "--limit", "2").stdout
     first = waiting(project)[0]

@@ -82,6 +82,7 @@ def test_only_training_rows_are_candidates_and_no_known_positive_is(searched: Pr
     assert lines.join(collection.own, on=["query", "passage"]).is_empty()
 
 
+@pytest.mark.slow
 def test_every_passage_within_the_margin_is_a_candidate_unless_it_is_unlikely(searched: Project) -> None:
     collection = Collection.of(searched)
     settings = configured(searched.settings, {"most": 10_000, "depth": 200})
@@ -250,6 +251,7 @@ def test_what_also_answers_settles_the_other_way_round_as_well(project: Project)
     assert states[pair["passage_id"], pair["query_id"]] == "undecided"
 
 
+@pytest.mark.slow
 def test_a_second_retriever_and_one_without_prompts_give_their_ranks(project: Project) -> None:
     first = RetrieverSettings(model="harrier-tiny")
     second = RetrieverSettings(model="harrier-tiny", prompts="none", max_length=64)

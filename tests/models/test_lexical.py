@@ -63,6 +63,7 @@ def test_equals_the_formula_with_ties_by_row(passages: list[str], queries: list[
     _check(_search(passages, queries, k), _brute(passages, queries, k), k)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.lists(_TEXTS, min_size=1, max_size=12), st.lists(_TEXTS, max_size=5), st.integers(1, 15))
 def test_compiled_search_is_the_same(passages: list[str], queries: list[str], k: int) -> None:

@@ -127,7 +127,7 @@ def test_without_a_search_it_is_said_what_it_does_and_r_searches(make_project: C
             notice = said(screen, "#fn-notice")
             assert "Nobody has looked for false negatives yet" in notice and "r searches" in notice
             assert "harrier-tiny is also the model to be trained, and shares its blind spots" in notice
-            assert "at batch 128" in said(screen, "#gauge") and "only copies" in said(screen, "#gauge")
+            assert "batch 128" in said(screen, "#gauge") and "only copies" in said(screen, "#gauge")
             await driver.press("y", "n", "p", "s", "w", "v", "space")
             assert not made.ledger.log() and driver.app.screen is screen
             await driver.press("r")
@@ -217,6 +217,7 @@ def test_a_verdict_is_only_about_texts_that_were_shown(project: Project) -> None
     run(flow)
 
 
+@pytest.mark.slow
 def test_filter_and_order_are_a_key_or_a_click_away(project: Project) -> None:
     async def flow() -> None:
         async with panel(project, (140, 40)) as (driver, screen):
@@ -241,6 +242,7 @@ def test_filter_and_order_are_a_key_or_a_click_away(project: Project) -> None:
     run(flow)
 
 
+@pytest.mark.slow
 def test_two_judges_judge_blind_and_are_compared(project: Project) -> None:
     async def flow() -> None:
         async with panel(project, (140, 40)) as (driver, screen):
@@ -273,15 +275,15 @@ def test_the_gauge_follows_batch_devices_and_decisions(project: Project) -> None
     async def flow() -> None:
         async with panel(project, (140, 40)) as (driver, screen):
             gauge = said(screen, "#gauge")
-            assert "at batch 128" in gauge and "after your decisions" in gauge
-            assert "with the conflict-aware sampler 0" in gauge
+            assert "batch 128" in gauge and "groups apart" in gauge
+            assert "conflict-aware 0" in gauge
             await driver.press("left_square_bracket")
             await driver.settle()
-            assert "at batch 64" in said(screen, "#gauge")
+            assert "batch 64" in said(screen, "#gauge")
             await driver.press(*["left_square_bracket"] * 5, "right_curly_bracket")
             await driver.settle()
             small = said(screen, "#gauge")
-            assert "at batch 2 on 2 devices" in small
+            assert "batch 2 on 2 devices" in small
             await press(driver, "n", "n", "n", "n", "n", "n")
             assert said(screen, "#gauge") != small
 
@@ -329,6 +331,7 @@ def test_a_hostile_judge_is_a_name_and_nothing_else(project: Project) -> None:
     run(flow)
 
 
+@pytest.mark.slow
 def test_texts_like_each_other_are_compared_and_others_share_words_with_the_query(project: Project) -> None:
     async def flow() -> None:
         async with panel(project) as (driver, screen):
@@ -355,6 +358,7 @@ def test_rows_are_shown_in_pairs(project: Project) -> None:
     run(flow)
 
 
+@pytest.mark.slow
 def test_when_all_is_judged_that_is_said(project: Project) -> None:
     stored = project.evidence.load("false_negatives")
     assert stored is not None
@@ -375,6 +379,7 @@ def test_when_all_is_judged_that_is_said(project: Project) -> None:
     run(flow)
 
 
+@pytest.mark.slow
 def test_changed_rows_make_the_search_stale(project: Project) -> None:
     project.ledger.append_step([(Action.DROP, "too vague", [Target("r9")])])
 
@@ -402,6 +407,7 @@ def test_a_search_that_finds_nothing_says_so(make_project: Callable[..., Project
     run(flow)
 
 
+@pytest.mark.slow
 def test_the_eighth_answer_makes_a_query_ambiguous_and_asks_nothing(make_project: Callable[..., Project]) -> None:
     made = make_project([(f"pergunta {word}", f"resposta sobre {word} e nada mais") for word in "abcdefghij"])
     search(made, configured(made.settings, {"margin": 1.0}))
