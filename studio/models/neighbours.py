@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import repeat
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.errors import InputError, UnavailableError, UsageError
+from studio.errors import Cancelled, InputError, UnavailableError, UsageError
 from studio.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -27,10 +30,12 @@ Vectors = NDArray[np.floating[Any]]
 """Rows of any floating type, in memory or memory-mapped; each block is brought to float32 as it is read."""
 
 _STEP = "compare queries with passages"
-_CACHE_SIZED = (2048, 1024)
-"""Queries and passages multiplied at once on a processor: 8 MB of scores, read again while they are in its cache."""
+_CACHE_SIZED = (1024, 1024)
+"""Queries and passages multiplied at once on a core: 4 MB of scores, read again while they are in the cache."""
 _DEVICE_SIZED = (8192, 32768)
 """The same on a graphics card, where a small product does not fill the machine: 1 GB of scores."""
+_LANES = 64
+"""Columns of a product come in multiples of this: a processor is a third slower where rows begin anywhere."""
 _VALUES_A_BLOCK = 4_000_000
 
 
@@ -40,8 +45,7 @@ class Neighbours:
 
     Attributes:
         scores: (queries, k), descending; -inf where there are fewer than k passages.
-        indices: (queries, k) rows of the passages; -1 where there is none. Equal scores: the lower row first. (Copies
-            of a passage have equal scores, but for the last bit where a small product is summed in another order.)
+        indices: (queries, k) rows of the passages; -1 where there is none. Equal scores: the lower row first.
         above: (queries, t): how many passages score above each threshold; t is 0 where none were asked for.
     """
 
@@ -93,20 +97,23 @@ def nearest(
 
         place = torch.device(device or _best_device())
         height, width = _CACHE_SIZED if place.type == "cpu" else _DEVICE_SIZED
-        # Tiles of one size: a product with a last tile of few columns may be summed in another order.
-        width = math.ceil(len(passages) / math.ceil(len(passages) / width))
-        with torch.inference_mode(), _full_precision():
-            longest = max(
-                float(_norms(passages[low : low + width], low, "passage").max())
-                for low in range(0, len(passages), width)
-            )
-            for low in range(0, len(queries), height):
-                rows = slice(low, low + height)
-                rounding = math.sqrt(passages.shape[1]) * 2.0**-23 * longest * _norms(queries[rows], low, "query")
-                limits = _tensor(wanted[rows]) + rounding[:, None]
-                block = _search(_tensor(queries[rows]).to(place), passages, k, limits.to(place), width)
-                result.scores[rows], result.indices[rows], result.above[rows] = (part.cpu().numpy() for part in block)
-                progress(_STEP, min(low + height, len(queries)), len(queries))
+        width = min(width, math.ceil(len(passages) / _LANES) * _LANES)
+        threads = min(torch.get_num_threads(), math.ceil(len(queries) / _LANES)) if place.type == "cpu" else 1
+        height = min(height, math.ceil(len(queries) / threads))
+
+        def fill(low: int, longest: float, stop: Event) -> int:
+            rows = slice(low, low + height)
+            rounding = math.sqrt(passages.shape[1]) * 2.0**-23 * longest * _norms(queries[rows], low, "query")
+            limits = (_tensor(wanted[rows]) + rounding[:, None]).to(place)
+            found = _search(_tensor(queries[rows]).to(place), passages, k, limits, width, stop)
+            result.scores[rows], result.indices[rows], result.above[rows] = (part.cpu().numpy() for part in found)
+            return min(low + height, len(queries))
+
+        with _full_precision(), _threads(threads) as (pool, stop):
+            lows = range(0, len(passages), width)
+            longest = max(float(_norms(passages[low : low + width], low, "passage").max()) for low in lows)
+            for done in pool.map(fill, range(0, len(queries), height), repeat(longest), repeat(stop)):
+                progress(_STEP, done, len(queries))
     return result
 
 
@@ -171,8 +178,34 @@ def pair_scores(
     return scores
 
 
-def _search(queries: Tensor, passages: Vectors, k: int, limits: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scores, indices and counts of one block of queries, tile after tile of the passages."""
+@contextmanager
+def _threads(count: int) -> Iterator[tuple[ThreadPoolExecutor, Event]]:
+    """Threads that share out the processor, so that each does whole blocks by itself; and what makes them stop.
+
+    Cores that share each product wait for the slowest of them a dozen times a tile. Where others use the machine too,
+    that is most of the time.
+    """
+    import torch
+
+    before, stop = torch.get_num_threads(), Event()
+    pool = ThreadPoolExecutor(count, "neighbours", torch.set_num_threads, (max(1, before // count),))
+    try:
+        yield pool, stop
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        # What one thread sets for itself, torch gives to every thread begun later.
+        torch.set_num_threads(before)
+
+
+def _search(
+    queries: Tensor, passages: Vectors, k: int, limits: Tensor, width: int, stop: Event
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return scores, indices and counts of one block of queries, tile after tile of the passages.
+
+    Raises:
+        Cancelled: `stop` was set.
+    """
     import torch
 
     rows, place = len(queries), queries.device
@@ -180,7 +213,12 @@ def _search(queries: Tensor, passages: Vectors, k: int, limits: Tensor, width: i
     where = torch.full((rows, k), -1, dtype=torch.int32, device=place)
     above = torch.zeros(limits.shape, dtype=torch.int64, device=place)
     for low in range(0, len(passages), width):
-        product = queries @ _tensor(passages[low : low + width]).to(place).T
+        if stop.is_set():
+            raise Cancelled
+        tile = _tensor(passages[low : low + width]).to(place)
+        # Every product has one shape: another is summed in another order, and copies of a passage would part.
+        filled = torch.nn.functional.pad(tile, (0, 0, 0, width - len(tile))) if len(tile) < width else tile
+        product = (queries @ filled.T)[:, : len(tile)]
         for column in range(limits.shape[1]):
             # Sums of 32 bits are six times as fast as torch's own 64 on a processor.
             above[:, column] += (product > limits[:, column, None]).sum(1, dtype=torch.int32)
@@ -218,10 +256,7 @@ def _tensor(rows: Vectors) -> Tensor:
     """Share rows with torch; they are copied only if they are not float32 already."""
     import torch
 
-    with warnings.catch_warnings():
-        # A memory-mapped file is not writable, and nothing here writes.
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(rows, np.float32))
+    return torch.from_numpy(np.ascontiguousarray(rows, np.float32))
 
 
 def _norms(rows: Vectors, first: int, what: str) -> Tensor:
@@ -270,6 +305,9 @@ def _full_precision() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with warnings.catch_warnings():
+            # A memory-mapped file is not writable, and nothing here writes.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            yield
     finally:
         torch.set_float32_matmul_precision(before)

@@ -2,15 +2,14 @@
 
     python tests/benchmarks/neighbours.py [--queries 20000] [--passages 20000] [--dim 640] [--k 50] [--thresholds 1]
 
-The machine's own rate is that of `torch.mm` on float32 matrices of 4096 × 4096, measured before, after and every few
-seconds between, the search's clock stopped, because other work on the machine moves it. A search multiplies
-queries × passages × dim numbers, twice that many operations; its share of the rate says what selecting, counting and
-reading cost. "cpu share" is the same by processor seconds: the one to read where others keep the machine busy, with
-OMP_NUM_THREADS=1, so that no thread waits for another. NumPy (all scores of a block, `argpartition`) and FAISS
-(`IndexFlatIP`, where it is installed) get the first queries only (`--subset`), and their answers are compared with the
-studio's. Vectors are clustered and of length 1, in memory-mapped files. "search MB" is how far the resident memory
-rose during the search (Linux only): pages of those files count when they are first read, and so do the answer and the
-matrices of the rate (200 MB). Run by hand; it is no test.
+The machine's own rate is that of `torch.mm` on float32 matrices of 4096 × 4096, measured between parts of 25,000
+queries, because other work on the machine moves it. A search multiplies queries × passages × dim numbers, twice that
+many operations; its share of the rate says what selecting, counting and reading cost. "cpu share" is the same by
+processor seconds: the one to read where others keep the machine busy, with OMP_NUM_THREADS=1, so that no thread waits
+for another. NumPy (all scores of a block, `argpartition`) and FAISS (`IndexFlatIP`, where it is installed) get the
+first queries only (`--subset`), and their answers are compared with the studio's. Vectors are clustered and of length
+1, in memory-mapped files. "search MB" is how far the resident memory rose during the search (Linux only): pages of
+those files count when they are first read, and so does the answer. Run by hand; it is no test.
 """
 
 from __future__ import annotations
@@ -28,14 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.models.neighbours import Neighbours, nearest, nearest_faiss, pair_scores
-from studio.progress import Progress
 
 F32 = NDArray[np.float32]
 
 _SQUARE = 4096
 _RATE_SECONDS = 1.5
-_EVERY_SECONDS = 8.0
 _ROWS = 8192
+_PART = 25_000
 
 
 class _Clock:
@@ -77,7 +75,7 @@ def _vectors(path: Path, rows: int, centres: F32, seed: int) -> F32:
     return vectors
 
 
-def _numpy(queries: F32, passages: F32, k: int, progress: Progress) -> Neighbours:
+def _numpy(queries: F32, passages: F32, k: int) -> Neighbours:
     """What one would write: all scores of a block, argpartition, sort."""
     found = Neighbours.none(len(queries), k)
     kept = min(k, len(passages))
@@ -88,7 +86,6 @@ def _numpy(queries: F32, passages: F32, k: int, progress: Progress) -> Neighbour
         order = np.lexsort((chosen, -values), axis=1)
         found.scores[low : low + 512, :kept] = np.take_along_axis(values, order, axis=1)
         found.indices[low : low + 512, :kept] = np.take_along_axis(chosen, order, axis=1)
-        progress("compare", low, len(queries))
     return found
 
 
@@ -105,41 +102,25 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-class _Rates:
-    """The machine's rate, taken again every few seconds of a search; the search's clock stands still meanwhile."""
-
-    def __init__(self) -> None:
-        self.taken = [_rate()]
-        self.paused = np.zeros(2)
-        self._last = time.perf_counter()
-
-    def __call__(self, step: str, done: int, total: int | None) -> None:
-        """Be the search's progress callback."""
-        if time.perf_counter() - self._last > _EVERY_SECONDS:
-            clock = _Clock()
-            self.taken.append(_rate())
-            self.paused += clock.read()
-            self._last = time.perf_counter()
-
-
 def _measure(
-    name: str,
-    search: Callable[[Progress], Neighbours],
-    queries: int,
-    options: argparse.Namespace,
-    truth: Neighbours | None,
-) -> Neighbours:
-    """Run one search, print its line."""
-    rates = _Rates()
-    _forget_peak()
-    resident, clock = _resident("VmRSS"), _Clock()
-    found = search(rates)
-    seconds, grown = clock.read() - rates.paused, _resident("VmHWM") - resident
-    rates.taken.append(_rate())
-    sgemm = np.mean(rates.taken, axis=0)
+    name: str, search: Callable[[slice], Neighbours], queries: int, options: argparse.Namespace, truth: list[Neighbours]
+) -> list[Neighbours]:
+    """Run one search a part of the queries at a time, print its line."""
+    found, rates, seconds, grown = [], [_rate()], np.zeros(2), 0.0
+    for low in range(0, queries, _PART):
+        _forget_peak()
+        resident, clock = _resident("VmRSS"), _Clock()
+        found.append(search(slice(low, min(low + _PART, queries))))
+        seconds += clock.read()
+        grown = max(grown, _resident("VmHWM") - resident)
+        rates.append(_rate())
+    sgemm = np.mean(rates, axis=0)
     speed = 2 * queries * options.passages * options.dim / seconds / 1e9
     share = speed / sgemm
-    same = "-" if truth is None else f"{(found.indices == truth.indices[:queries]).mean():.4f}"
+    alike = [
+        (one.indices == other.indices[: len(one.indices)]).mean() for one, other in zip(found, truth, strict=False)
+    ]
+    same = f"{np.mean(alike):.4f}" if alike else "-"
     print(
         f"{name:<18}{queries:>9,}{seconds[0]:>9.1f}{seconds[0] * options.queries / queries:>11.0f}{speed[0]:>9.0f}"
         f"{sgemm[0]:>8.0f}{share[0]:>8.0%}{share[1]:>11.0%}{grown:>11,.0f}{same:>8}",
@@ -173,21 +154,21 @@ def main() -> None:
         print(f"{'search':<18}{'queries':>9}{'seconds':>9}{'all, s':>11}{'GFLOP/s':>9}{'sgemm':>8}", end="")
         print(f"{'share':>8}{'cpu share':>11}{'search MB':>11}{'same':>8}")
 
-        def studio(progress: Progress) -> Neighbours:
-            device = options.device
-            return nearest(queries, passages, options.k, thresholds=thresholds, device=device, progress=progress)
+        def studio(rows: slice) -> Neighbours:
+            return nearest(queries[rows], passages, options.k, thresholds=thresholds[rows], device=options.device)
 
-        def plain(progress: Progress) -> Neighbours:
-            return _numpy(part, passages, options.k, progress)
+        truth = _measure("studio", studio, options.queries, options, [])
+        subset = min(options.subset, options.queries)
 
-        def faiss(progress: Progress) -> Neighbours:
-            return nearest_faiss(part, passages, options.k, progress=progress)
+        def plain(rows: slice) -> Neighbours:
+            return _numpy(queries[rows], passages, options.k)
 
-        truth = _measure("studio", studio, options.queries, options, None)
-        part = queries[: options.subset]
-        _measure("numpy argpartition", plain, len(part), options, truth)
+        def faiss(rows: slice) -> Neighbours:
+            return nearest_faiss(queries[rows], passages, options.k)
+
+        _measure("numpy argpartition", plain, subset, options, truth)
         if find_spec("faiss"):
-            _measure("faiss IndexFlatIP", faiss, len(part), options, truth)
+            _measure("faiss IndexFlatIP", faiss, subset, options, truth)
         else:
             print("faiss IndexFlatIP  skipped: not installed (pip install faiss-cpu)")
         print(f"load {', '.join(f'{value:.1f}' for value in os.getloadavg())}; resident {_resident('VmRSS'):,.0f} MB")

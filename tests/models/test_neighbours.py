@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,7 @@ def test_equals_brute_force_with_ties_whatever_the_blocks(
         _same(nearest(q, p, k, thresholds=t, device="cpu"), _brute(q, p, k, t))
 
 
+@pytest.mark.slow
 def test_real_vectors_give_the_same_order_for_every_block_size(monkeypatch: pytest.MonkeyPatch) -> None:
     q, p = _unit(70, 48, 1), _unit(900, 48, 2)
     t = pair_scores(q, p, np.arange(70), np.arange(70))[:, None]
@@ -80,9 +84,9 @@ def test_blocks_bound_what_is_multiplied_at_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(neighbours, "_merged", spy)
     monkeypatch.setattr(neighbours, "_CACHE_SIZED", (10, 16))
-    nearest(_unit(25, 8, 1), _unit(100, 8, 2), 5, device="cpu")
-    assert max(sizes) == (10, 15)
-    assert len(sizes) == 3 * 7
+    nearest(_unit(250, 8, 1), _unit(100, 8, 2), 5, device="cpu")
+    assert max(sizes) == (10, 16)
+    assert len(sizes) == 25 * 7
 
 
 @pytest.mark.parametrize("dim", [8, 640, 3000])
@@ -149,6 +153,41 @@ def test_tells_of_each_block_and_can_be_stopped(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Cancelled):
         nearest(_unit(25, 8, 1), _unit(100, 8, 2), 5, device="cpu", progress=stop)
     assert told == [("compare queries with passages", done, 25) for done in (0, 10, 20)]
+
+
+def test_a_block_in_the_making_stops_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbours, "_CACHE_SIZED", (64, 1))
+    merged, slow = neighbours._merged, threading.Event()
+
+    def slowly(*args: Any) -> Any:
+        # The first block is done at once; from then on a block would take a minute and more.
+        if slow.is_set():
+            time.sleep(0.05)
+        return merged(*args)
+
+    def stop(step: str, done: int, total: int | None) -> None:
+        if done:
+            slow.set()
+            time.sleep(0.2)
+            raise Cancelled
+
+    monkeypatch.setattr(neighbours, "_merged", slowly)
+    start = time.perf_counter()
+    with pytest.raises(Cancelled):
+        nearest(_unit(512, 2, 1), _unit(2000, 2, 2), 1, device="cpu", progress=stop)
+    assert time.perf_counter() - start < 30
+
+
+def test_leaves_the_number_of_threads_as_it_was() -> None:
+    import torch
+
+    def elsewhere() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads(), elsewhere()
+    nearest(_unit(300, 8, 1), _unit(100, 8, 2), 5, device="cpu")
+    assert (torch.get_num_threads(), elsewhere()) == before
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
