@@ -53,6 +53,20 @@ def open_studio(
     _run(found, panel, read_only, tour, theme)
 
 
+def open_run(root: Path, run: str) -> None:
+    """`monitor` on a terminal: the interface on the Runs panel, standing on a run.
+
+    Args:
+        root: the project.
+        run: the run's name.
+
+    Raises:
+        ConfigError: the person's settings are wrong.
+        typer.Exit: the interface failed.
+    """
+    _run(root, "runs", read_only=False, tour=False, theme=None, shown_run=run)
+
+
 def demo(root: Path | None) -> None:
     """`demo` on a terminal: the sample project, checked, with the tour.
 
@@ -123,12 +137,12 @@ def _print(place: Path | None, panel: str) -> None:
     showing.show(panel, place, "", None, False)
 
 
-def _run(place: Path | None, panel: str, read_only: bool, tour: bool, theme: str | None) -> None:
+def _run(place: Path | None, panel: str, read_only: bool, tour: bool, theme: str | None, shown_run: str = "") -> None:
     from studio.tui.app import StudioApp
     from studio.tui.preferences import themed
 
     settings = themed(user_settings(), theme)
-    studio = StudioApp(place, panel=panel, read_only=read_only, tour=tour, settings=settings)
+    studio = StudioApp(place, panel=panel, read_only=read_only, tour=tour, shown_run=shown_run, settings=settings)
     studio.run()
     if studio.return_code and studio.return_code >= 128:
         raise typer.Exit(ExitCode.INTERRUPTED)

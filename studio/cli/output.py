@@ -77,6 +77,10 @@ def progress_bar() -> Iterator[Progress]:
         if total is not None:
             bar.total = total
         bar.update(done - bar.n)
+        if total is not None and done >= total:
+            # A step that is done leaves the line to whatever is said next.
+            bar.close()
+            bar = None
 
     try:
         yield draw

@@ -21,8 +21,8 @@ from studio.view.where import Where, format, parse
 
 PANELS = ("pairs", "duplicates", "false_negatives", "prompts", "train", "runs", "evaluate", "export")
 """The interface's panels, in the order of their number keys."""
-_LIMITS = {"pairs": 50, "duplicates": 20, "false_negatives": 10, "prompts": 1}
-"""How many rows, clusters or previews are shown unless --limit says otherwise."""
+_LIMITS = {"pairs": 50, "duplicates": 20, "false_negatives": 10, "prompts": 1, "runs": 1}
+"""How many rows, clusters, previews or runs in full are shown unless --limit says otherwise."""
 _TEXT = 200
 _MEMBERS = 20
 _EDGES = 20
@@ -36,7 +36,7 @@ def show(panel: str, root: Path, where: str, limit: int | None, as_json: bool) -
         panel: a name of PANELS.
         root: the project's directory.
         where: a filter, as typed in the interface; for pairs and prompts.
-        limit: rows, clusters or previews to show; each panel has its own default.
+        limit: rows, clusters, previews or runs to show; each panel has its own default.
         as_json: print one JSON document instead.
 
     Raises:
@@ -286,10 +286,24 @@ def _false_negatives(bench: Bench, where: Where, limit: int, as_json: bool) -> N
     show_false_negatives(bench, limit, as_json)
 
 
+def _train(bench: Bench, where: Where, limit: int, as_json: bool) -> None:
+    from studio.cli.showing_training import show_train
+
+    show_train(bench, as_json)
+
+
+def _runs(bench: Bench, where: Where, limit: int, as_json: bool) -> None:
+    from studio.cli.showing_training import show_runs
+
+    show_runs(bench, limit, as_json)
+
+
 _SHOWN: Mapping[str, Any] = {
     "pairs": _pairs,
     "duplicates": _duplicates,
     "false_negatives": _false_negatives,
     "prompts": _prompts,
+    "train": _train,
+    "runs": _runs,
     "export": _export,
 }

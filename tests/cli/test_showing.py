@@ -20,6 +20,7 @@ from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from tests.checks.test_near_duplicates import LONG
 from tests.cli.conftest import environment
+from tests.runs_by_hand import trained
 
 Make = Callable[..., Project]
 ROWS: list[Any] = [
@@ -90,7 +91,7 @@ def test_export_is_the_plan(make_project: Make, capsys: pytest.CaptureFixture[st
     assert out[-1].startswith("command: harrier-studio export --project ")
 
 
-@pytest.mark.parametrize("panel", ["pairs", "duplicates", "prompts", "export"])
+@pytest.mark.parametrize("panel", ["pairs", "duplicates", "prompts", "train", "runs", "export"])
 def test_json_is_one_document(make_project: Make, capsys: pytest.CaptureFixture[str], panel: str) -> None:
     project = make_project(ROWS)
     run_checks(project, configured(project.settings))
@@ -99,13 +100,36 @@ def test_json_is_one_document(make_project: Make, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)
 
 
+def test_train_shows_every_setting_with_its_reason_and_the_command(
+    make_project: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make_project(ROWS)
+    show("train", project.root, "", None, as_json=False)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("train: preset tiny: ")
+    assert any(line.startswith("batch.per_device: 32, the preset's; ") for line in out)
+    assert not any(line.startswith("loss.guide") for line in out)
+    assert out[-2].startswith("negatives: A query meets 31 negatives")
+    assert out[-1] == f"command: harrier-studio train --project {project.root} --run tiny --preset tiny"
+
+
+def test_runs_shows_every_run_and_the_first_in_full(make_project: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    project = make_project(ROWS)
+    trained(project.root, "good")
+    trained(project.root, "gone", upto=120, end=None)
+    show("runs", project.root, "", None, as_json=False)
+    out = capsys.readouterr().out
+    assert out.startswith("runs: 2, 0 at work\n") and "good: done, 100% done, ndcg@10 0.6518" in out
+    assert "gone: lost, 20% done" in out and "its process is gone" in out and "similarity" in out
+
+
 def test_what_cannot_be_shown_is_said(make_project: Make, tmp_path: Path) -> None:
     project = make_project(ROWS)
     with pytest.raises(UsageError) as error:
         show("duplicate", project.root, "", None, as_json=False)
     assert "duplicates" in str(error.value)
     with pytest.raises(UsageError, match="not built yet"):
-        show("train", project.root, "", None, as_json=False)
+        show("evaluate", project.root, "", None, as_json=False)
     with pytest.raises(UsageError, match="takes no filter"):
         show("export", project.root, "split:test", None, as_json=False)
     with pytest.raises(ProjectError):
