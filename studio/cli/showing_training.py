@@ -11,7 +11,8 @@ from studio.runs.state import LIVE
 from studio.runs.summary import summaries
 from studio.training.presets import PRESETS
 from studio.view.bench import Bench
-from studio.view.training import Setting, command, negatives_words, settings, starting
+from studio.view.run_command import command
+from studio.view.training import Setting, negatives_words, settings, starting
 
 
 def show_train(bench: Bench, as_json: bool) -> None:

@@ -38,6 +38,8 @@ ASKS: dict[str, Function | str] = {
     "fn_candidate": "studio.view.judging:fn_candidate",
     "exposure": "studio.view.judging:exposure",
     "mining_plan": "studio.view.mining:mining_plan",
+    "runs": "studio.view.runs:runs",
+    "pin_baseline": "studio.view.runs:pin_baseline",
     "text_numbers": "studio.view.evidence:text_numbers",
 }
 """Questions about the open project: each function gets the `Bench` and the named arguments of the ask.

@@ -300,6 +300,11 @@ JOBS: dict[str, Function | str] = {
     "languages": languages,
     "false_negatives": false_negatives,
     "mine": mine,
+    "preflight": "studio.engine.training:preflight",
+    "launch": "studio.engine.training:launch",
+    "smoke": "studio.engine.training:smoke",
+    "matrix_plan": "studio.engine.training:matrix_plan",
+    "matrix": "studio.engine.training:matrix",
 }
 """Each function gets the `Context`, a progress callback and the named arguments of the job.
 

@@ -108,6 +108,11 @@ class History:
         )
 
     @property
+    def best_checkpoint(self) -> int | None:
+        """Step of the checkpoint that is the best so far: those that were it before are none any more."""
+        return next((event.step for event in reversed(self.checkpoints) if event.fields.get("best") is True), None)
+
+    @property
     def best(self) -> Event | None:
         """The evaluation with the highest score since training began; the first of equals."""
         scored = [event for event in self.scored() if event.fields.get("when") != "baseline"]

@@ -200,8 +200,8 @@ def _devices(history: History) -> list[str]:
 
 
 def _checkpoints(history: History) -> list[str]:
-    best = [event.step for event in history.checkpoints if event.fields.get("best")][-1:]
-    said = [f"{event.step:,}{'★' if event.step in best else ''}" for event in history.checkpoints]
+    best = history.best_checkpoint
+    said = [f"{event.step:,}{'★' if event.step == best else ''}" for event in history.checkpoints]
     return [" · ".join(said)] if said else []
 
 

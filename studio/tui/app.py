@@ -80,6 +80,7 @@ class StudioApp(App[None], inherit_bindings=False):
         panel: str = "pairs",
         read_only: bool = False,
         tour: bool = False,
+        shown_run: str = "",
         settings: UserSettings | None = None,
     ) -> None:
         """Prepare the app; nothing is opened before it runs.
@@ -89,6 +90,7 @@ class StudioApp(App[None], inherit_bindings=False):
             panel: the panel to start on.
             read_only: refuse every decision and every setting.
             tour: begin with the short tour.
+            shown_run: the run to stand on when the Runs panel is first in view.
 
         Raises:
             ConfigError: the person's settings, or their keymap, are wrong.
@@ -104,6 +106,8 @@ class StudioApp(App[None], inherit_bindings=False):
         self.saving = 0
         self.current_position: int | None = None
         """The row last under the cursor in Pairs: what other panels show first."""
+        self.wanted_run = shown_run
+        """The run that the Runs panel is to stand on when it comes into view."""
         self.remark = NEXT_STEP
         self.ready = asyncio.Event()
         """Set once the first panel shows the project with its decisions and marks (or the first screen is up)."""
@@ -396,6 +400,17 @@ class StudioApp(App[None], inherit_bindings=False):
         screen = self.screen_stack[0]
         assert isinstance(screen, PairsScreen)
         screen.show_rows(positions, why)
+
+    def show_run(self, name: str) -> None:
+        """Go to Runs, standing on this run."""
+        self.wanted_run = name
+        self._show_panel("runs")
+
+    @work(group="show", exclusive=True, description="show a panel")
+    async def _show_panel(self, name: str) -> None:
+        if self.current_mode != name:
+            await self.switch_mode(name)
+        self.changed_signal.publish(None)
 
     def action_help(self) -> None:
         """Show the keys of where the person is."""

@@ -30,6 +30,7 @@ PLACES: Mapping[str, str] = {
     "edit": "Editing a row",
     "contract": "Editing the prompts",
     "histogram": "Lengths",
+    "log": "Log of a run",
     "confirm": "Yes or no",
     "dialog": "Other dialogs",
     "path": "Asking for a path",

@@ -28,31 +28,6 @@ class PlaceScreen(PanelScreen):
             yield Static(Content("\n").join(lines))
 
 
-class TrainScreen(PlaceScreen):
-    """Place of the training form."""
-
-    place = "train"
-    title_words = "Train"
-    will = (
-        "fill in a run: data, prompts, model, loss, batch, schedule, each with its reason",
-        "check everything before a GPU second is spent",
-        "launch the run in a process of its own, or write the script and the Slurm job that do the same",
-    )
-    until = "Export (8) writes the dataset with the columns a trainer expects."
-
-
-class RunsScreen(PlaceScreen):
-    """Place of the live runs."""
-
-    place = "runs"
-    title_words = "Runs"
-    will = (
-        "show loss, evaluation, throughput and the GPU of a run as it goes",
-        "stop with a checkpoint, resume, compare runs",
-    )
-    until = "train outside with the exported dataset."
-
-
 class EvaluateScreen(PlaceScreen):
     """Place of the comparisons."""
 

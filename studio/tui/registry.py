@@ -29,8 +29,10 @@ def panel_screens() -> Mapping[str, type[PanelScreen]]:
     from studio.tui.export import ExportScreen
     from studio.tui.false_negatives import FalseNegativesScreen
     from studio.tui.pairs import PairsScreen
-    from studio.tui.places import EvaluateScreen, RunsScreen, TrainScreen
+    from studio.tui.places import EvaluateScreen
     from studio.tui.prompts import PromptsScreen
+    from studio.tui.runs import RunsScreen
+    from studio.tui.train import TrainScreen
 
     screens: tuple[type[PanelScreen], ...] = (
         PairsScreen,
@@ -53,6 +55,7 @@ def all_commands() -> tuple[Command, ...]:
     from studio.tui.help import HELP
     from studio.tui.histogram import HISTOGRAM
     from studio.tui.importing import IMPORT
+    from studio.tui.run_log import LOG
     from studio.tui.table import TABLE
     from studio.tui.tour import TOUR
     from studio.tui.welcome import PATH, WELCOME
@@ -65,6 +68,7 @@ def all_commands() -> tuple[Command, ...]:
         *EDITOR,
         *CONTRACT,
         *HISTOGRAM,
+        *LOG,
         *CONFIRM,
         *DIALOG,
         *PATH,

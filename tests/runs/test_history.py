@@ -178,3 +178,8 @@ def test_a_hundred_thousand_events_are_read_in_seconds(run: RunFolder) -> None:
     history = read_history(run)
     assert len(history.series["loss"].steps) == 100_000
     assert time.process_time() - began < 5
+
+
+def test_only_the_latest_best_checkpoint_is_the_best() -> None:
+    history = fold(*(("checkpoint", step, {"best": best}) for step, best in ((10, True), (20, True), (30, False))))
+    assert history.best_checkpoint == 20

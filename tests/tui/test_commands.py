@@ -203,7 +203,7 @@ def test_remapped_keys_work_and_the_old_ones_do_not(make_project: Callable[..., 
         "pairs.drop": "x,f6",
         "pairs.search": "?",
         "studio.help": "f1",
-        "studio.undo": "z",
+        "studio.undo": "Z",
         "studio.duplicates": "f2",
         "table.down": "J",
         "confirm.no": "ctrl+e",
@@ -218,7 +218,7 @@ def test_remapped_keys_work_and_the_old_ones_do_not(make_project: Callable[..., 
             assert await cursor(driver) == 2
             await driver.press("u", "ctrl+z")
             assert removed(driver) == 2
-            await driver.press("z")
+            await driver.press("Z")
             await driver.until(lambda: removed(driver) == 1)
             await driver.press("down")
             assert await cursor(driver) == 2
@@ -228,8 +228,8 @@ def test_remapped_keys_work_and_the_old_ones_do_not(make_project: Callable[..., 
             assert not driver.app.screen.query_one("#search").has_class("-open")
             await driver.press("question_mark")
             assert driver.app.screen.query_one("#search").has_class("-open")
-            await driver.press("x", "z", "J")  # a letter that is a command elsewhere is typed here
-            assert driver.app.screen.query_one("#search").value == "xzJ"  # type: ignore[attr-defined]
+            await driver.press("x", "Z", "J")  # a letter that is a command elsewhere is typed here
+            assert driver.app.screen.query_one("#search").value == "xZJ"  # type: ignore[attr-defined]
             assert removed(driver) == 1
             await driver.press("escape", "2")
             assert isinstance(driver.app.screen, PairsScreen)

@@ -51,7 +51,7 @@ async def choose(driver: Driver, typed: str) -> list[str]:
 
 def test_help_lists_the_words_and_all_keys_as_they_are_mapped(make_project: Callable[..., Project]) -> None:
     root = make_project(ROWS).root
-    mine = UserSettings(keymap={"pairs.drop": "x,f6", "studio.undo": "z"})
+    mine = UserSettings(keymap={"pairs.drop": "x,f6", "studio.undo": "Z"})
 
     async def flow() -> None:
         async with driving(root, (80, 24), settings=mine) as driver:
@@ -60,7 +60,7 @@ def test_help_lists_the_words_and_all_keys_as_they_are_mapped(make_project: Call
             pairs, rows, everywhere = (dict(lines) for _, lines in sections)
             assert pairs["x or f6"] == COMMANDS["pairs.drop"].help
             assert "d" not in pairs and "u or ctrl+z" not in everywhere
-            assert everywhere["z"] == COMMANDS["studio.undo"].help
+            assert everywhere["Z"] == COMMANDS["studio.undo"].help
             assert everywhere["? or f1"] and pairs[": or #"] and pairs["/"] and rows["↑"] and rows["pgdn"]
             for place, (_, lines) in zip(("pairs", "table", "studio"), sections, strict=True):
                 there = [command for command in COMMANDS.values() if command.place == place]

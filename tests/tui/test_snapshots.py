@@ -29,9 +29,13 @@ from textual.widgets import Input
 from studio.cleaning import check_project
 from studio.project.project import Project
 from studio.project.settings import InterfaceSettings, ProjectSettings, UserSettings
+from studio.training.presets import PRESETS
+from studio.training.spec import changed
 from studio.tui.app import StudioApp
 from studio.view.exporting import ExportPlan, command
+from studio.view.run_command import command as run_command
 from tests.conftest import snapshot as pairs
+from tests.runs_by_hand import queued, trained
 from tests.tui.driving import PATIENCE, Driver
 
 _MADE_WITH = {"textual": "8.2.8", "rich": "15.0.0"}
@@ -268,8 +272,60 @@ def test_export(
     picture(root, size, act, colour=colour, panel="export")
 
 
+@SIZES
+def test_train(picture: Picture, root: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    # The command names the absolute path, whose length decides where lines break.
+    monkeypatch.setattr("studio.tui.train.command", lambda _, *rest: run_command(Path(_NAME), *rest))
+
+    async def act(driver: Driver) -> None:
+        await driver.press(*["down"] * 4)
+        await _still(driver)
+        text = driver.text
+        length = PRESETS["tiny"].spec.model.max_length
+        assert "preset tiny" in text and f"model.max_length = {length}" in text and "◆ the preset's" in text
+
+    picture(root, size, act, panel="train")
+
+
+@LOOKS
+def test_runs(picture: Picture, root: Path, size: tuple[int, int], colour: bool) -> None:
+    _runs(root)
+
+    async def act(driver: Driver) -> None:
+        await driver.until(lambda: "gone · lost" in driver.text)
+        words = ("6 runs, 0 at work", "queued 1", "baseline .612", "★", "✗ lost: its process is gone")
+        assert all(each in driver.text for each in words), driver.text
+
+    picture(root, size, act, colour=colour, panel="runs", shown_run="gone")
+
+
+@LOOKS
+def test_runs_compared(picture: Picture, root: Path, size: tuple[int, int], colour: bool) -> None:
+    _runs(root)
+
+    async def act(driver: Driver) -> None:
+        await driver.until(lambda: "C-1e-5 · done" in driver.text)
+        for _ in range(3):
+            await driver.press("space", "down")
+        await driver.until(lambda: "3 runs, compared with" in driver.text)
+        assert "optimiser.lr" in driver.text and "✗" in driver.text
+
+    picture(root, size, act, colour=colour, panel="runs", shown_run="C-1e-5")
+
+
+def _runs(root: Path) -> None:
+    """One run for each way to end; what has no process and no clock looks the same on every day."""
+    base = PRESETS["first_try"].spec
+    trained(root, "B-first")
+    trained(root, "C-1e-5", changed(base, {"optimiser.lr": 1e-5}), gain=0.02, seed=2)
+    trained(root, "C-1e-3", changed(base, {"optimiser.lr": 1e-3}), diverged=200, upto=240, end="failed", seed=3)
+    trained(root, "gone", upto=360, end=None, seed=4)
+    trained(root, "paused", upto=180, end="stopped", seed=5)
+    queued(root, ["F-batch-512"])
+
+
 def test_a_place_that_is_not_built(picture: Picture, root: Path) -> None:
-    picture(root, SMALL, _shows("Train: not built yet", "Until then:"), panel="train")
+    picture(root, SMALL, _shows("Evaluate: not built yet", "Until then:"), panel="evaluate")
 
 
 def test_help(picture: Picture, root: Path) -> None:
