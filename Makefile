@@ -12,10 +12,10 @@ demo: $(READY)
 	$(BIN)/harrier-studio demo
 
 test: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m "not slow and not network"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m "not slow and not network" --durations=25
 
 test-all: $(READY)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -m "not network"
+	HF_HUB_OFFLINE=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -n 2 -m "not network"
 
 lint: $(READY)
 	$(BIN)/ruff check .

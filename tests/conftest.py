@@ -16,9 +16,10 @@ from studio.project.project import Project
 from studio.project.settings import ProjectSettings
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-# What a test costs depends on what else the machine does.
-settings.register_profile("studio", deadline=None)
-settings.load_profile("studio")
+# What a test costs depends on what else the machine does. `make test-all` asks for the thorough profile.
+settings.register_profile("quick", deadline=None, max_examples=30)
+settings.register_profile("thorough", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def snapshot(rows: Sequence[dict[str, Any] | tuple[str, str]]) -> pl.DataFrame:

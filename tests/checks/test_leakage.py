@@ -212,7 +212,7 @@ row_lists = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(rows=row_lists, act_on=st.sets(st.sampled_from(["pair", "query", "passage", "answer"])))
 def test_whatever_the_rows_the_protected_side_never_gives_way(rows: list[Row], act_on: set[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -3,7 +3,7 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.checks.base import Setting
@@ -101,7 +101,6 @@ def brute_force(passages: list[str], config: NearDuplicatesConfig) -> dict[tuple
     return found
 
 
-@settings(deadline=None, max_examples=60)
 @given(passage_lists)
 def test_the_exact_method_finds_every_pair_a_plain_loop_finds(passages: list[str]) -> None:
     found = run(passages, method="exact")

@@ -1,7 +1,7 @@
 import json
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.project.curate import Status, resolve
@@ -126,7 +126,6 @@ actions = st.sampled_from([Action.KEEP, Action.DROP, Action.REPOINT])
 ids = st.sampled_from([f"r{i}" for i in range(4)])
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(actions, st.sampled_from(["person", "rule:x@1"]), ids, ids), max_size=8))
 def test_replay_is_pure_and_every_row_has_exactly_one_line(steps: list) -> None:
     def made() -> tuple[list[Decision], pl.DataFrame]:
