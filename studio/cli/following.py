@@ -11,8 +11,9 @@ from studio.cli.output import emit, say
 from studio.runs.events import Event
 from studio.runs.folder import RunFolder
 from studio.runs.history import Follower, History
-from studio.runs.plain import duration
+from studio.runs.plain import duration, of_chance
 from studio.runs.state import State, standing
+from studio.training import checkpoints
 from studio.training.launch import await_end
 from studio.training.queue import ensure_dispatcher, served
 
@@ -49,6 +50,7 @@ class Ending(NamedTuple):
             "why": self.why,
             "model": str(self.folder.model) if self.folder.model.exists() else None,
             "verdict": result.get("verdict"),
+            **({"smoke": result["smoke"]} if result.get("smoke") else {}),
         }
 
 
@@ -108,6 +110,12 @@ class _Watch:
                 ensure_dispatcher(self.folder.project)
 
 
+def whence(folder: RunFolder) -> str:
+    """Where a run that is resumed goes on, in words."""
+    saved = checkpoints.whole(folder.checkpoints)
+    return f"goes on from step {saved[-1].step:,}" if saved else "begins anew: nothing of its training was saved"
+
+
 def lines_of(event: Event, history: History) -> list[str]:
     """An event in words; none for those that only a screen shows."""
     said, step = event.fields, event.step
@@ -121,11 +129,11 @@ def lines_of(event: Event, history: History) -> list[str]:
                 f"{_count(said.get('effective_batch'))} rows, {_count(said.get('negatives'))} negatives a query"
             ]
         case "phase":
-            return [f"phase: {said.get('phase')}"]
+            return [f"phase: {said.get('phase')}"] if event.seq in history.new_phases else []
         case "train":
             return [_train(step, said, history)]
         case "evaluation":
-            best = "  best so far" if said.get("best") else ""
+            best = "  best so far" if said.get("best") and not _below(said.get("score"), history.baseline) else ""
             when = f"  ({said.get('when')})"
             return [f"step {step:,}  {said.get('main')} {_figure(said.get('score'), '.4f')}{best}{when}"]
         case "checkpoint":
@@ -138,7 +146,7 @@ def lines_of(event: Event, history: History) -> list[str]:
         case "note":
             return [str(said.get("message"))]
         case "verdict":
-            return [str(said.get("line"))]
+            return [line for line in (str(said.get("line")), of_chance(said)) if line]
         case "ended":
             reason = f": {said['reason']}" if said.get("reason") else ""
             return [f"{said.get('state')} after {_for(said.get('seconds'))}{reason}"]
@@ -170,7 +178,11 @@ def _tell_failure(folder: RunFolder, state: State, why: str) -> None:
             say(f"  {line}")
     if state is State.LOST:
         where = f"{folder.name} --project {folder.project}"
-        say(f"go on with it, from its last checkpoint if there is one: harrier-studio resume {where}")
+        say(f"resumed, it {whence(folder)}: harrier-studio resume {where}")
+
+
+def _below(score: Any, baseline: float | None) -> bool:
+    return baseline is not None and isinstance(score, int | float) and score < baseline
 
 
 def _count(value: Any) -> str:

@@ -18,7 +18,7 @@ from studio.runs import control
 from studio.runs.events import Event
 from studio.runs.folder import RunFolder, existing_run, run_folders
 from studio.runs.history import Follower, History
-from studio.runs.plain import duration, lines, report
+from studio.runs.plain import duration, going_on, lines, report
 from studio.runs.state import LIVE, Standing, State, standing
 from studio.runs.stopping import stop as ladder
 from studio.runs.summary import RunSummary, summaries
@@ -28,6 +28,9 @@ from studio.text.safe import json_safe
 LOOK_SECONDS = 0.5
 """How often a follower looks for what is new."""
 
+_COLUMNS = (
+    "run", "state", "done", "step", "time", "metric", "queries", "score", "baseline", "verdict", "p", "alerts",
+)  # fmt: skip
 _LOG_LINES = 200
 _RUNGS = {
     "request": "asked to save a checkpoint and end; SIGTERM",
@@ -54,7 +57,7 @@ def runs(root: Path, as_json: bool) -> None:
     if not found:
         say(f"no run yet; make one with: harrier-studio train --project {root}")
         return
-    emit_table(("run", "state", "done", "step", "time", "metric", "score", "baseline", "verdict", "alerts"), [
+    emit_table(_COLUMNS, [
         (
             run.name,
             _doing(run),
@@ -62,9 +65,11 @@ def runs(root: Path, as_json: bool) -> None:
             run.step,
             duration(run.seconds) if run.seconds else "",
             run.main,
+            "" if run.queries is None else run.queries,
             _score(run.score),
             _score(run.baseline),
             run.verdict,
+            _score(run.p),
             run.alerts,
         )
         for run in found
@@ -126,7 +131,9 @@ def stop(root: Path, name: str, after_request: float, after_term: float, as_json
     elif live:
         say(f"run `{folder.name}` is {now.state.value}: {now.why}")
     else:
-        say(f"run `{folder.name}` was not at work: it is {now.state.value}: {now.why}")
+        say(f"run `{folder.name}` is {now.state.value} already: there is nothing to stop")
+    if not as_json and now.state in (State.STOPPED, State.FAILED, State.LOST):
+        say(going_on(folder))
 
 
 def ask(root: Path, name: str, request: str) -> None:
@@ -185,6 +192,8 @@ def _follow_plainly(folder: RunFolder) -> None:
 
     said = _until_over(folder, tell)
     say(f"run `{folder.name}` is {said.state.value}: {said.why}")
+    if said.state in (State.STOPPED, State.LOST):
+        say(going_on(folder))
     _end(said.state)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tomlkit
 import typer
 
-from studio.cli.following import Ending, follow
+from studio.cli.following import Ending, follow, whence
 from studio.cli.given import changes as read_changes
 from studio.cli.output import emit, emit_json, emit_table, progress_bar, say
 from studio.errors import ConfigError, ExitCode, StudioError, UsageError
@@ -21,6 +21,8 @@ from studio.files import write_text
 from studio.project.project import Project
 from studio.runs.folder import RunFolder, existing_run, run_folder
 from studio.runs.history import read_history
+from studio.runs.plain import going_on
+from studio.runs.state import State
 from studio.sample import TINY_MODEL
 from studio.training import ejecting
 from studio.training.data import Prepared
@@ -219,21 +221,24 @@ def _go(folder: RunFolder, how: How, *, resume: bool, started: bool = False) -> 
         ensure_dispatcher(folder.project)
     else:
         process = start(folder, resume).process
+    if resume:
+        say(f"run `{folder.name}` {whence(folder)}")
     if not how.detach:
         tell_ending(follow(folder, quiet=how.as_json, after=before), how)
         return
     if how.as_json:
         report = {"run": folder.name, "folder": str(folder.root), "queued": how.queue}
         emit_json({**report, "process": process._asdict() if process else None})
-    say(f"run `{folder.name}` {'waits in the queue' if how.queue else 'is started'}; {ways(folder)}")
+    say(f"run `{folder.name}` {'waits in the queue' if how.queue else 'is started'}; {ways(folder, how.queue)}")
 
 
-def ways(folder: RunFolder) -> str:
-    """How to see a run and how to stop it, in words."""
+def ways(folder: RunFolder, waits: bool = False) -> str:
+    """How to see a run and how to stop it, in words; or how to take it out of the queue where it `waits`."""
     where = shlex.join(["--project", str(folder.project)])
     return (
         f"see it: harrier-studio monitor {folder.name} {where}\n"
-        f"stop it, with a checkpoint: harrier-studio stop {folder.name} {where}"
+        f"{'take it out of the queue' if waits else 'stop it, with a checkpoint'}: "
+        f"harrier-studio stop {folder.name} {where}"
     )
 
 
@@ -244,9 +249,13 @@ def tell_ending(ending: Ending, how: How) -> None:
         typer.Exit: it did not end well (1), or the watching was interrupted (130).
     """
     if ending.interrupted:
-        say(f"\nrun `{ending.folder.name}` goes on; {ways(ending.folder)}")
+        waits = ending.state is State.QUEUED
+        words = "still waits in the queue" if waits else "goes on"
+        say(f"\nrun `{ending.folder.name}` {words}; {ways(ending.folder, waits)}")
         raise typer.Exit(ExitCode.INTERRUPTED)
     if how.as_json:
         emit_json(ending.report())
+    if ending.state is State.STOPPED and not how.as_json:
+        say(going_on(ending.folder))
     if not ending.well:
         raise typer.Exit(ExitCode.FINDINGS)

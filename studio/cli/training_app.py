@@ -20,10 +20,20 @@ Detach = Annotated[bool, typer.Option("--detach", help="Return as soon as it is 
 Queue = Annotated[bool, typer.Option("--queue", help="Wait in the project's queue until its devices are free.")]
 
 
+def _named(run: Optional[str]) -> Optional[str]:
+    """Refuse an empty name: a script that lost it would get the default one, and another run."""
+    if run is not None and not run.strip():
+        raise typer.BadParameter("a run's name is not empty; leave --run out for the preset's name")
+    return run
+
+
 @training_app.command()
 def train(
     project: ProjectDir = Path("."),
-    run: Annotated[str, typer.Option("--run", help="What the run is called (default: the preset's name).")] = "",
+    run: Annotated[
+        Optional[str],
+        typer.Option("--run", help="What the run is called (default: the preset's name).", callback=_named),
+    ] = None,
     preset: Annotated[
         Optional[str],
         typer.Option(
@@ -37,7 +47,10 @@ def train(
     detach: Detach = False,
     queue: Queue = False,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="One step on a few rows, as the run `smoke`: does it work, and does it fit?")
+        bool,
+        typer.Option(
+            "--smoke", help="One step with the real batch, as the run `smoke`: does it work, and does it fit?"
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the checks, the spec and the command; exit with 1 if one fails.")
@@ -49,13 +62,13 @@ def train(
     """Train: check what can go wrong, make the run, start it, and follow it until it ends.
 
     The run is a process of its own: ctrl+c, a closed terminal or a lost connection end the watching, not the run.
-    Exit codes: 0 it is done, 1 it failed or was stopped.
+    Exit codes: 0 it is done, 1 it failed or was stopped, or with --dry-run a check fails; 3 a check fails.
     """
     from studio.cli import training
 
     training.train(
         project,
-        training.Asked(run, preset, spec, tuple(set_ or ()), smoke),
+        training.Asked(run or "", preset, spec, tuple(set_ or ()), smoke),
         training.How(detach, queue, dry_run, force, yes, as_json),
     )
 
@@ -95,6 +108,7 @@ def matrix(
         Optional[Path], typer.Option("--out", "-o", metavar="FILE", help="Write the table as Markdown, too.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and why others are left out.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; a matrix never does.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Queue the experiment matrix and end in one table: each row against zero-shot, with interval and p-value.
@@ -124,7 +138,10 @@ def eject(
     ] = None,
     out: Annotated[Optional[Path], typer.Option("--out", "-o", metavar="FILE", help="Write it there.")] = None,
 ) -> None:
-    """Print a run as a plain sentence-transformers script, equal in effect, that needs no studio."""
+    """Print a run as a plain sentence-transformers script, equal in effect.
+
+    Of the studio it imports one piece at most, the conflict-aware sampler, and says what to write instead.
+    """
     from studio.cli import training
 
     training.eject(project, run, slurm, ssh, out)

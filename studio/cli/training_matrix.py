@@ -61,7 +61,7 @@ def matrix(
     _say_made(made, wanted.prefix)
     folders = [run.folder for run in made if run.folder]
     if not detach:
-        _watch(project.root, folders)
+        _watch(project.root, folders, {run.folder.name: run.said for run in made if run.folder})
         _finish(folders, rows, out, as_json)
         return
     if as_json:
@@ -110,14 +110,18 @@ def _say_made(made: Sequence[MatrixRun], prefix: str) -> None:
         say(f"{prefix}{run.row.name}: " + (run.said if run.folder else f"left out: {run.said}"))
 
 
-def _watch(root: Path, folders: Sequence[RunFolder]) -> None:
+def _watch(root: Path, folders: Sequence[RunFolder], told: dict[str, str]) -> None:
     """Say what becomes of each run until all are over.
+
+    Args:
+        root: the project.
+        folders: the runs.
+        told: run → the state that was told of it.
 
     Raises:
         typer.Exit: the person interrupted the watching; the runs go on.
     """
     names = {folder.name for folder in folders}
-    told: dict[str, str] = {}
     looked = time.monotonic()
     runs = RunList(root.resolve())
     try:
@@ -146,7 +150,8 @@ def _score(run: RunSummary) -> str:
     if run.state not in OVER:
         return ""
     score = f", {run.main} {run.score:.4f}" if run.score is not None else ""
-    return f"{score} {run.verdict}".rstrip() + (f": {run.why}" if run.state.value in ("failed", "lost") else "")
+    verdict = f" {run.verdict} (p = {run.p:.4f}, {run.queries:,} queries)" if run.verdict and run.p is not None else ""
+    return score + verdict + (f": {run.why}" if run.state.value in ("failed", "lost") else "")
 
 
 def _finish(folders: Sequence[RunFolder], rows: Sequence[MatrixRow], out: Path | None, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from studio.errors import ConfigError
 from studio.files import write_text
+from studio.project.refusing import refusal
 from studio.prompts.contract import Origin, OriginKind, PromptContract
 from studio.prompts.presets import get_preset
 
@@ -158,14 +158,7 @@ def validated(data: dict[str, Any], model: type[M], where: str) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        why, remedy = first["msg"], "change the value"
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(model, first["loc"][:-1])
-            near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0.5)
-            why = "there is no such setting"
-            remedy = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(known))}"
+        key, why, remedy = refusal(error, model)
         if not key:
             raise ConfigError("These settings contradict each other.", where=where, why=why, remedy=remedy) from error
         raise ConfigError(f"The setting `{key}` cannot be used.", where=where, why=why, remedy=remedy) from error
@@ -187,15 +180,3 @@ def _update(table: MutableMapping[str, Any], data: dict[str, Any]) -> None:
             _update(table[key], value)
         elif key not in table or table[key] != value:
             table[key] = value
-
-
-def _known_keys(model: type[BaseModel], parents: tuple[int | str, ...]) -> list[str]:
-    for parent in parents:
-        field = model.model_fields.get(str(parent))
-        if field is None:
-            continue
-        inner = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        models = [kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if models:
-            model = models[0]
-    return list(model.model_fields)

@@ -31,7 +31,7 @@ EVENT_TYPES: dict[str, str] = {
     "alert": "code, level (warning, error), message, remedies (list, best first)",
     "request": "request (stop, save, evaluate), seen or done",
     "note": "message",
-    "verdict": "verdict, score, baseline, delta, low, high, p, n, line",
+    "verdict": "verdict, score, baseline, delta, low, high, p, n, minimal, line",
     "ended": "state (done, stopped, failed), reason, seconds",
 }
 """Every type and its fields; each event also has `seq` (from 1), `time` (seconds since 1970), `step`, `type`."""

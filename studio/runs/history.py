@@ -40,6 +40,8 @@ class History:
         utilisation: the last 60 shares of each device by its index, as they were told.
         plan: the last `plan` event.
         phase: what the run is at, or was at last.
+        new_phases: numbers of the `phase` events that an attempt came to for the first time; that it evaluates, saves
+            and goes on to train again and again is told by other events.
         progress: how far the phase is; None: nothing was told of it.
         verdict: the `verdict` event, if the attempt came to one.
         started: the `started` event of the latest attempt.
@@ -64,6 +66,7 @@ class History:
         self.utilisation: dict[int, deque[float]] = {}
         self.plan: Event | None = None
         self.phase = ""
+        self.new_phases: list[int] = []
         self.progress: Event | None = None
         self.verdict: Event | None = None
         self.started: Event | None = None
@@ -76,6 +79,7 @@ class History:
         self.time: float | None = None
         self.damaged = 0
         self._earlier = 0.0
+        self._met: set[str] = set()
 
     def update(self, events: Iterable[Event]) -> None:
         """Fold more events, in their order."""
@@ -114,8 +118,11 @@ class History:
 
     @property
     def best(self) -> Event | None:
-        """The evaluation with the highest score since training began; the first of equals."""
-        scored = [event for event in self.scored() if event.fields.get("when") != "baseline"]
+        """The evaluation while training with the highest score; the first of equals.
+
+        The final one is of weights that were chosen by then: it stands at the last step and measures another's.
+        """
+        scored = [event for event in self.scored() if event.fields.get("when") not in ("baseline", "final")]
         return max(scored, key=lambda event: event.fields["score"], default=None)
 
     @property
@@ -138,7 +145,7 @@ class History:
         resumed = number(event.fields.get("resumed_from"))
         self._forget_after(-1 if resumed is None else int(resumed))
         self.started, self.ended, self.verdict, self.progress = event, None, None, None
-        self.requests, self.phase = {}, ""
+        self.requests, self.phase, self._met = {}, "", set()
         self.step = event.step
 
     def _forget_after(self, step: int) -> None:
@@ -174,6 +181,9 @@ class History:
                 self.plan = event
             case "phase":
                 self.phase, self.progress = str(fields.get("phase") or ""), None
+                if self.phase not in self._met:
+                    self._met.add(self.phase)
+                    self.new_phases.append(event.seq)
             case "progress":
                 self.phase, self.progress = str(fields.get("phase") or self.phase), event
             case "request":

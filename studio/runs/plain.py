@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from studio.runs.events import Event
@@ -12,6 +14,8 @@ from studio.runs.summary import place_in_queue, summary
 
 _BARS = "▁▂▃▄▅▆▇█"
 _GIB = 2**30
+LEVEL = 0.05
+"""From this p on, chance may explain a difference."""
 _LATEST_ALERTS = 5
 _LATEST_EVALUATIONS = 12
 
@@ -58,9 +62,9 @@ def lines(folder: RunFolder, history: History | None = None, width: int = 40) ->
         *_labelled("speed", _speed(history)),
         *_evaluations(history, width),
         *_devices(history),
-        *_labelled("checkpoints", _checkpoints(history)),
+        *_labelled("checkpoints", _checkpoints(folder, history)),
         *_alerts(history),
-        str(history.verdict.fields.get("line") or "") if history.verdict else "",
+        *_verdict(history),
     ]
     return [line for line in found if line]
 
@@ -89,6 +93,26 @@ def sparkline(curve: Series, width: int, until: int | None = None, diverged: int
     if diverged is not None:
         drawn[_column(max(diverged, first), first, last, columns)] = "×"
     return "".join(drawn)
+
+
+def of_chance(verdict: Mapping[str, Any]) -> str:
+    """One sentence on whether chance explains a verdict; nothing where it does not, or is not known.
+
+    Args:
+        verdict: the fields of the event.
+    """
+    p, n, minimal = (number(verdict.get(name)) for name in ("p", "n", "minimal"))
+    if p is None or p < LEVEL:
+        return ""
+    if minimal == 0 and number(verdict.get("delta")) == 0:
+        return "nothing changed: every query has the score that it had before training"
+    said = f"this may be chance: p = {p:.2f}"
+    return f"{said}; with {n:,.0f} queries only differences above {minimal:.2g} can be told" if n and minimal else said
+
+
+def going_on(folder: RunFolder) -> str:
+    """The command that goes on with a run which ended before it was done."""
+    return f"go on with it: harrier-studio resume {folder.name} {shlex.join(['--project', str(folder.project)])}"
 
 
 def duration(seconds: float) -> str:
@@ -199,10 +223,18 @@ def _devices(history: History) -> list[str]:
     return found + _labelled("memory", [f"{words} {size / _GIB:.1f} GiB" for words, size in sizes if size is not None])
 
 
-def _checkpoints(history: History) -> list[str]:
+def _checkpoints(folder: RunFolder, history: History) -> list[str]:
+    """Those that are still on disk: older ones make room for newer ones."""
     best = history.best_checkpoint
-    said = [f"{event.step:,}{'★' if event.step == best else ''}" for event in history.checkpoints]
+    kept = [event for event in history.checkpoints if (folder.root / str(event.fields.get("path") or "")).is_dir()]
+    said = [f"{event.step:,}{'★' if event.step == best else ''}" for event in kept if event.fields.get("path")]
     return [" · ".join(said)] if said else []
+
+
+def _verdict(history: History) -> list[str]:
+    if not history.verdict:
+        return []
+    return [str(history.verdict.fields.get("line") or ""), of_chance(history.verdict.fields)]
 
 
 def _alerts(history: History) -> list[str]:

@@ -39,6 +39,10 @@ class RunSummary(NamedTuple):
     """Step of the best evaluation since training began."""
     verdict: str
     """WIN, MARGINAL or REGRESSION; empty before there is one."""
+    p: float | None
+    """Of the verdict's difference: how often chance alone makes one as large."""
+    queries: int | None
+    """How many queries `score` is a mean over; scores over other queries do not compare."""
     diverged: int | None
     """The step at which the loss was no number any more."""
     seconds: float
@@ -138,6 +142,8 @@ def summary(
         baseline=history.baseline,
         best_step=history.best.step if history.best else None,
         verdict=str(history.verdict.fields.get("verdict") or "") if history.verdict else "",
+        p=number(history.verdict.fields.get("p")) if history.verdict else None,
+        queries=_queries(history),
         diverged=history.diverged,
         seconds=history.seconds + (max(time.time() - history.time, 0.0) if live and history.time else 0.0),
         eta=number(history.latest.get("eta")) if now.state is State.RUNNING else None,
@@ -168,6 +174,15 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _max_steps(history: History) -> int | None:
     steps = number(history.plan.fields.get("max_steps")) if history.plan else None
     return None if steps is None else int(steps)
+
+
+def _queries(history: History) -> int | None:
+    """The queries of the verdict; before there is one, of the last evaluation."""
+    said = history.verdict.fields.get("n") if history.verdict else None
+    if said is None and history.evaluations:
+        said = history.evaluations[-1].fields.get("queries")
+    known = number(said)
+    return None if known is None else int(known)
 
 
 def _share(history: History, now: Standing, steps: int | None) -> float | None:

@@ -36,6 +36,10 @@ _PERFECT = 0.9999
 _FEW_QUERIES = 20
 _HOT = 90
 _CHECKPOINTS_LEFT = 2
+_HIGHEST_LR = 5e-3
+"""No encoder is trained with more, adapters included."""
+_USUAL_LR, _USUAL_LORA_LR = 5e-6, 1e-4
+"""Of the presets."""
 _GIB = 2**30
 _FULL = "No space left on device"
 _MEMORY = (
@@ -332,8 +336,14 @@ def _shorter(spec: RunSpec) -> list[str]:
     return [f"shorter texts: model.max_length = {half}"] if half >= 64 else []
 
 
+def gentler_lr(spec: RunSpec, factor: float) -> float:
+    """A lower learning rate: a part of the run's, or one that is usual where that part still is far from any."""
+    lower = spec.optimiser.lr * factor
+    return lower if lower <= _HIGHEST_LR else _USUAL_LR if spec.lora is None else _USUAL_LORA_LR
+
+
 def _lower_lr(spec: RunSpec, factor: float) -> str:
-    return f"a lower learning rate: optimiser.lr = {spec.optimiser.lr * factor:.2g}"
+    return f"a lower learning rate: optimiser.lr = {gentler_lr(spec, factor):.2g}"
 
 
 def _higher_lr(spec: RunSpec) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from contextlib import suppress
+from typing import Any, NamedTuple
 
 from studio.errors import StudioError
 from studio.models.load import model_spec
@@ -13,6 +16,7 @@ from studio.sample import model_location
 from studio.training.data import load_prepared
 from studio.training.lengths import measure
 from studio.training.memory import (
+    MemoryEstimate,
     calibrated_factor,
     calibration_key,
     estimate,
@@ -20,7 +24,65 @@ from studio.training.memory import (
     read_calibration,
     write_calibration,
 )
-from studio.training.spec import read_spec
+from studio.training.spec import RunSpec, read_spec
+
+SMOKE_OK = "smoke test: ok"
+"""What is said of a smoke test where another run has its verdict."""
+_PROCESS = "the process"
+
+
+class Fit(NamedTuple):
+    """What a smoke test measured. Bytes.
+
+    Attributes:
+        peak: the most that it took.
+        of: the device whose tensors that were, or `the process`, libraries included.
+        estimated: what preflight says of the same step; None: it could not tell.
+    """
+
+    peak: int
+    of: str
+    estimated: int | None
+
+    @property
+    def line(self) -> str:
+        """`smoke test: ok | peak 5.31 GB on NVIDIA H200 | estimated 5.10 GB`."""
+        where = f"of {self.of}" if self.of == _PROCESS else f"on {self.of}"
+        estimated = "not estimated" if self.estimated is None else f"estimated {gigabytes(self.estimated)}"
+        return f"{SMOKE_OK} | peak {gigabytes(self.peak)} {where} | {estimated}"
+
+    def fields(self) -> dict[str, Any]:
+        """As the event and the result of a smoke test have it."""
+        return {"verdict": SMOKE_OK, "line": self.line, **self._asdict()}
+
+
+def fit(folder: RunFolder, peak: int | None = None, device: str = "") -> Fit:
+    """Say what a smoke test took, from within its process, beside what was estimated.
+
+    Args:
+        folder: its run.
+        peak: of the tensors on its CUDA device, in bytes; None: it had none, and the process counts.
+        device: the name of that device.
+    """
+    spec = read_spec(folder.spec)
+    try:
+        name = device if peak is not None else "cpu"
+        factor = read_calibration(folder.project, calibration_key(spec, name))
+        said = _estimate(folder, spec, "cpu" if peak is None else "cuda", factor)
+        estimated = said.total if peak is None else said.allocated
+    except StudioError:
+        # That the step works has been seen; a figure that is missing does not change it.
+        estimated = None
+    if peak is not None:
+        return Fit(peak, device, estimated)
+    # Linux counts in kB, macOS in bytes.
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Fit(largest, _PROCESS, estimated)
+
+
+def gigabytes(size: int) -> str:
+    """Bytes as the checks before a run tell them."""
+    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"
 
 
 def learn_from(folder: RunFolder) -> float | None:
@@ -48,9 +110,7 @@ def learn_from(folder: RunFolder) -> float | None:
     if not (peak and name and steps and ended):
         return None
     spec = read_spec(folder.spec)
-    where = model_spec(model_location(spec.model.id), revision=spec.model.revision)
-    lengths = measure(load_prepared(folder.data), spec, load_tokenizer(where.id_or_path, where.revision))
-    said = estimate(spec, model_facts(spec.model.id, spec.model.revision), lengths, device="cuda")
+    said = _estimate(folder, spec, "cuda")
     factor = calibrated_factor(said, peak, steps)
     if factor is not None:
         key = calibration_key(spec, name)
@@ -72,3 +132,10 @@ def learnt(folder: RunFolder, key: str) -> float | None:
             with suppress(StudioError):
                 learn_from(folder)
     return read_calibration(folder.project, key)
+
+
+def _estimate(folder: RunFolder, spec: RunSpec, device: str, factor: float | None = None) -> MemoryEstimate:
+    where = model_spec(model_location(spec.model.id), revision=spec.model.revision)
+    lengths = measure(load_prepared(folder.data), spec, load_tokenizer(where.id_or_path, where.revision))
+    facts = model_facts(spec.model.id, spec.model.revision)
+    return estimate(spec, facts, lengths, device=device, factor=factor)

@@ -218,7 +218,9 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             queries=self.queries,
             seconds=time.monotonic() - self._evaluation_began,
         )
-        self._teller.logger.info("%s %s %.4f%s", self.when, self.main, score, ", the best so far" if best else "")
+        # The best of a training that makes the model worse is nothing to be glad of.
+        said = ", the best so far" if best and score >= (self.baseline or 0.0) else ""
+        self._teller.logger.info("%s %s %.4f%s", self.when, self.main, score, said)
         if self.when == "baseline":
             self.baseline = score
         if self.when != "final":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from studio.errors import ConfigError
 from studio.export.audit import MANIFEST
-from studio.mining.batches import draw_batches
+from studio.mining.batches import Drawn, draw_batches
 from studio.project.project import Project
 from studio.project.settings import PromptSettings
 from studio.prompts.contract import PromptContract
@@ -20,7 +20,7 @@ from studio.prompts.prompted import find_prompted_rows
 from studio.text.equal import equal_at
 from studio.text.normalise import Level
 from studio.text.safe import visible
-from studio.training.data import Prepared, conflicts, judged, train_frame
+from studio.training.data import Prepared, conflicts, judged, train_frame, train_rows
 from studio.training.items import Item, failed, passed, warned
 from studio.training.lengths import LABELS, Lengths
 from studio.training.losses import LOSSES, check_losses
@@ -28,6 +28,9 @@ from studio.training.rows import BLANK
 from studio.training.spec import RunSpec
 
 _SHOWN = 60
+_NAMED = 3
+_ON_PASSAGES = 'write act_on = ["pair", "query", "passage"] below [checks.leakage] in studio.toml, then '
+"""A rule acts on pairs and queries alone by default: several queries may well share a passage."""
 _FEW = 500
 _MANY_PROMPTED = 0.01
 _MANY_CUT = 0.05
@@ -35,9 +38,10 @@ _HALF = 0.5
 
 
 class Batches(NamedTuple):
-    """What the sampler makes of the data. `batches` of one device and epoch; `steps` of the optimiser in all."""
+    """What the sampler makes of the data: batches of an epoch, those of them that are full, and steps in all."""
 
     batches: int
+    full: int
     left_over: int
     steps: int
 
@@ -137,28 +141,19 @@ def prompts(project: Project, spec: RunSpec, tables: Tables) -> Iterator[Item]:
 
 def duplicates(spec: RunSpec, prepared: Prepared, tables: Tables) -> tuple[Batches, list[Item]]:
     """Draw an epoch as the sampler would: how many batches there are, and how many rows find no place in one."""
-    held = conflicts(prepared)
-    gathered = spec.devices.count if any((part.loss or spec.loss).gather for part in spec.data) else 1
-    total = left = 0
+    total = full = left = shared = 0
     items = []
     for part in prepared.datasets:
-        texts = [texts for name, texts in tables.train[part.name].to_dict().items() if name not in LABELS]
-        if spec.sampler.name == "random":
-            total += math.ceil(part.rows / spec.batch.per_device)
-            continue
-        keys = held if spec.sampler.name == "conflict_aware" else held.none()
-        drawn = draw_batches(
-            keys.keys(texts),
-            spec.batch.per_device,
-            (spec.seed, 0),
-            drop_last=spec.devices.count > 1,
-            across=gathered,
-        )
-        total += len(drawn.batches)
-        left += drawn.left_over
-        if not drawn.batches:
-            message = f"Not one batch of {spec.batch.per_device} rows can be drawn from {part.rows:,} of {part.name}."
-            items.append(failed("batches", message, "lower batch.per_device, or add rows"))
+        draw = _drawing(spec, prepared, tables, part.name)
+        drawn = draw(spec.batch.per_device, spec.devices.count > 1)
+        total, full, left = total + len(drawn.batches), full + drawn.full, left + drawn.left_over
+        if not drawn.full:
+            items.append(_no_batch(spec, part.rows, part.name, draw))
+        elif spec.devices.count > 1 and drawn.left_over:
+            # With one process short batches train too: what is left over then is due to the rows alone.
+            shared += draw(spec.batch.per_device, False).left_over
+        else:
+            shared += drawn.left_over
     in_batch = any(LOSSES[(part.loss or spec.loss).name].in_batch for part in spec.data)
     if spec.sampler.name == "random" and in_batch:
         message = "The random sampler lets equal texts and known answers meet, and the loss takes them for negatives."
@@ -166,39 +161,104 @@ def duplicates(spec: RunSpec, prepared: Prepared, tables: Tables) -> tuple[Batch
     per_epoch = math.ceil(total / spec.devices.count / spec.batch.accumulation)
     epochs = math.ceil(per_epoch * spec.schedule.epochs)
     steps = spec.schedule.max_steps if spec.schedule.max_steps >= 0 else epochs
-    share = left / max(1, prepared.rows)
     told = f"{total:,} batches an epoch, {steps:,} steps in all; {left:,} rows find no place in an epoch"
-    if share >= _MANY_CUT:
-        message = f"{told} ({share:.0%}): too many rows share texts or answers for batches of {spec.batch.per_device}."
-        items.append(warned("batches", message, "decide duplicates, lower batch.per_device, or use more epochs"))
+    if full and left >= _MANY_CUT * prepared.rows:
+        items.append(_left_over(spec, told, left, shared, prepared.rows))
     elif not items:
         items.append(passed("batches", f"{told}."))
-    return Batches(total, left, steps), items
+    return Batches(total, full, left, steps), items
 
 
-def leakage(project: Project, tables: Tables) -> Iterator[Item]:
+def _drawing(spec: RunSpec, prepared: Prepared, tables: Tables, name: str) -> Callable[[int, bool], Drawn]:
+    """Return what draws an epoch of a dataset: by rows a batch, and whether all batches are full."""
+    if spec.sampler.name == "random":
+        count = tables.train[name].height
+        return lambda size, whole: Drawn([[]] * math.ceil(count / size), count // size, 0)
+    texts = [texts for column, texts in tables.train[name].to_dict().items() if column not in LABELS]
+    held = conflicts(prepared)
+    keys = (held if spec.sampler.name == "conflict_aware" else held.none()).keys(texts)
+    gathered = spec.devices.count if any((part.loss or spec.loss).gather for part in spec.data) else 1
+    return lambda size, whole: draw_batches(
+        keys, size, (spec.seed, 0), drop_last=whole, across=gathered if whole else 1
+    )
+
+
+def _no_batch(spec: RunSpec, rows: int, name: str, draw: Callable[[int, bool], Drawn]) -> Item:
+    message = f"Not one batch of {spec.batch.per_device:,} rows can be drawn: {name} has {rows:,} rows that train"
+    message += "." if rows < spec.batch.per_device else ", and too many of them share texts or answers."
+    sizes = (2**power for power in range(spec.batch.per_device.bit_length() - 1, 0, -1))
+    fits = next((size for size in sizes if size < spec.batch.per_device and draw(size, True).full), 0)
+    remedy = f"set batch.per_device = {fits}, or add rows" if fits else "add rows: not even two can be in one batch"
+    return failed("batches", message, remedy)
+
+
+def _left_over(spec: RunSpec, told: str, left: int, shared: int, rows: int) -> Item:
+    """Tell why rows are in no batch: they share texts, or several processes take full batches only."""
+    told, count = f"{told} ({left / rows:.0%})", spec.devices.count
+    if 2 * shared >= left:
+        message = f"{told}: too many rows share texts or answers for batches of {spec.batch.per_device}."
+        return warned("batches", message, "decide duplicates, lower batch.per_device, or use more epochs")
+    message = f"{told}: {count} processes take full batches only, and these rows fill none. Each epoch leaves others."
+    return warned("batches", message, "lower batch.per_device, set devices.count = 1, or use more epochs")
+
+
+def leakage(project: Project, prepared: Prepared, tables: Tables) -> Iterator[Item]:
     """Whether what is evaluated also trains: queries exactly (L2), the passages that answer them, and near ones."""
     asked = pl.concat([table["query"] for table in tables.train.values()])
     tested = tables.queries["text"]
     same = int(_among(tested, asked).sum())
     if same:
         message = f"{same:,} of {tested.len():,} test queries also train."
-        yield failed("leakage", message, "run the check `leakage`, and let its rule set these rows aside")
+        rows = _rows_with(prepared, tables, "query", tested)
+        yield failed("leakage", message, _set_aside(rows))
     answers = [texts for name, texts in tables.texts() if name.endswith("positive")]
     known = pl.concat([texts.rename("text") for texts in answers]) if answers else pl.Series([], dtype=pl.String)
     relevant = tables.qrels.join(tables.corpus, on="passage_id")
     shared = relevant.filter(_among(relevant["text"], known))["query_id"].n_unique()
     checked = any(stored.check == "leakage" for stored in project.fresh_evidence())
     if shared:
-        message = f"{shared:,} of {tested.len():,} test queries have an answer that is a training positive: scores "
-        remedy = "split by document (`harrier-studio split`), or run the check `leakage` and let its rule decide"
-        yield warned("leakage", message + "may flatter.", remedy)
+        rows = _rows_with(prepared, tables, "positive", relevant["text"])
+        message = (
+            f"{shared:,} of {tested.len():,} test queries have an answer that is a training positive "
+            f"({rows.lines:,} training rows): scores may flatter."
+        )
+        yield warned("leakage", message, _set_aside(rows, _ON_PASSAGES))
     elif not checked:
         message = "No test query and no passage that answers one is in training, letter by letter."
         remedy = "the check `leakage` has not been run: it also finds near-duplicates on both sides"
         yield warned("leakage", message, remedy)
     elif not same:
         yield passed("leakage", "No test query and no passage that answers one is in training.")
+
+
+class _Rows(NamedTuple):
+    """How many lines train, and the rows of the project that they are of."""
+
+    lines: int
+    ids: list[str]
+
+
+def _rows_with(prepared: Prepared, tables: Tables, column: str, texts: pl.Series) -> _Rows:
+    """The lines whose text in a column is equal at L2 to one of these."""
+    count, ids = 0, []
+    for name, table in tables.train.items():
+        if column in table.columns:
+            found = _among(table[column], texts)
+            count += int(found.sum())
+            ids += train_rows(prepared, name).filter(found).drop_nulls().to_list()
+    return _Rows(count, list(dict.fromkeys(ids)))
+
+
+def _set_aside(rows: _Rows, setting: str = "") -> str:
+    """What takes rows out of training: a person, or a rule; `setting` is what it needs in studio.toml."""
+    if not rows.ids:
+        return "take these rows out of the files that they come from: they are no rows of the project"
+    shown = " ".join(f"--drop {row}" for row in rows.ids[:_NAMED])
+    more = f" …` ({len(rows.ids):,} rows)" if len(rows.ids) > _NAMED else "`"
+    return (
+        f"drop them: `harrier-studio decide {shown}{more}; or let the rule set them and their likes aside: "
+        f"{setting}`harrier-studio check leakage`, then `harrier-studio decide --auto`"
+    )
 
 
 def truncation(spec: RunSpec, lengths: Lengths, positions: int | None) -> Iterator[Item]:

@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from studio.evaluation.verdict import Judgement, Verdict
 from studio.files import explained
+from studio.training.alerts import gentler_lr
 from studio.training.losses import CACHED, LOSSES
 from studio.training.spec import RunSpec
 
@@ -23,6 +24,7 @@ _HEAD = (
 _LOCK_SECONDS = 10
 _LATE, _EARLY = 0.85, 0.4
 _UNSURE = 0.05
+_NOTHING = 5e-4
 _GENTLER, _BOLDER = 0.5, 2.0
 
 
@@ -53,8 +55,9 @@ class Outcome(NamedTuple):
 def propose(outcome: Outcome) -> str:
     """Say what to run next, as one sentence with the settings that change.
 
-    In this order: mend what broke; learn more gently where training harmed; go on where it was still getting better;
-    measure more where nothing can be told; look for harder negatives where it stands still.
+    In this order: mend what broke; learn more gently where training harmed; do more where nothing changed; go on where
+    it was still getting better; measure more where nothing can be told; look for harder negatives where it stands
+    still.
     """
     spec, judged = outcome.spec, outcome.judgement
     if spec.schedule.max_steps == 0:
@@ -62,7 +65,7 @@ def propose(outcome: Outcome) -> str:
     if "oom" in outcome.trouble:
         return f"the same in less memory: {_smaller(spec)}"
     if outcome.state == "failed" or "collapse" in outcome.trouble or "nan" in outcome.trouble:
-        return f"a gentler start: optimiser.lr={spec.optimiser.lr * 0.2:.2g} schedule.warmup=0.2"
+        return f"a gentler start: optimiser.lr={gentler_lr(spec, 0.2):.2g} schedule.warmup=0.2"
     if outcome.state == "stopped" or judged is None:
         return "resume it"
     if "perfect" in outcome.trouble:
@@ -70,17 +73,21 @@ def propose(outcome: Outcome) -> str:
     early = outcome.best_step is not None and outcome.best_step < _EARLY * outcome.steps
     if judged.verdict is Verdict.REGRESSION:
         if early:
-            return f"fewer, gentler steps: optimiser.lr={spec.optimiser.lr * _GENTLER:.2g} evaluation.patience=3"
-        return f"a gentler learning rate: optimiser.lr={spec.optimiser.lr * _GENTLER:.2g}; look at the pairs as well"
+            return f"fewer, gentler steps: optimiser.lr={gentler_lr(spec, _GENTLER):.2g} evaluation.patience=3"
+        return f"a gentler learning rate: optimiser.lr={gentler_lr(spec, _GENTLER):.2g}; look at the pairs as well"
+    if judged.difference.minimal < _NOTHING:
+        return (
+            f"more of it, since next to nothing changed: optimiser.lr={spec.optimiser.lr * _BOLDER:.2g} {_longer(spec)}"
+        )
     if outcome.best_step is not None and outcome.best_step >= _LATE * outcome.steps:
-        return f"longer, it was still getting better: schedule.epochs={spec.schedule.epochs * 2:g}"
+        return f"longer, it was still getting better: {_longer(spec)}"
     if judged.difference.p >= _UNSURE:
         return (
             "more held-out queries before anything else: a difference below "
             f"{judged.difference.minimal:.3f} cannot be seen with {judged.difference.n}"
         )
     if early:
-        return f"a gentler learning rate, the best step was early: optimiser.lr={spec.optimiser.lr * _GENTLER:.2g}"
+        return f"a gentler learning rate, the best step was early: optimiser.lr={gentler_lr(spec, _GENTLER):.2g}"
     if not any(part.negatives for part in spec.data) and LOSSES[spec.loss.name].in_batch:
         return "hard negatives: `harrier-studio mine`, then train on them (row G of the matrix)"
     if spec.loss.name in CACHED:
@@ -129,6 +136,13 @@ def _line(name: str, outcome: Outcome, following: str) -> str:
         following,
     ]
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _longer(spec: RunSpec) -> str:
+    """Twice the steps, by the key that decides how many there are."""
+    if spec.schedule.max_steps > 0:
+        return f"schedule.max_steps={spec.schedule.max_steps * 2}"
+    return f"schedule.epochs={spec.schedule.epochs * 2:g}"
 
 
 def _smaller(spec: RunSpec) -> str:

@@ -75,6 +75,7 @@ def write_result(
     judgement: Judgement | None,
     step: int,
     best: int | None,
+    smoke: dict[str, Any] | None = None,
 ) -> None:
     """Write `result.json`.
 
@@ -84,9 +85,10 @@ def write_result(
         metric: the one that decides.
         baseline: before training.
         final: of the model that was saved.
-        judgement: None: nothing was trained.
+        judgement: None: nothing was trained, or it was a smoke test.
         step: steps that the saved weights have seen.
         best: step of the best evaluation.
+        smoke: what a smoke test found; None: it was another run.
 
     Raises:
         UnavailableError: the disk is full.
@@ -103,6 +105,7 @@ def write_result(
         "final": final._asdict() | {"step": step},
         "best_step": best,
         "verdict": fields_of(judgement) if judgement else None,
+        **({"smoke": smoke} if smoke else {}),
     }
     write_text(folder.result, json.dumps(result, ensure_ascii=False, indent=1) + "\n")
 

@@ -290,7 +290,9 @@ def _refuse(folder: RunFolder, state: State) -> None:
         raise _busy(folder)
     if state is State.DONE:
         raise UsageError(
-            f"The run `{folder.name}` is done.", remedy=f"make another one of its spec: --spec {folder.spec}"
+            f"The run `{folder.name}` is done.",
+            remedy=f"make another one of its spec: harrier-studio train --project {folder.project} "
+            f"--run {folder.name}-again --spec {folder.spec}",
         )
 
 

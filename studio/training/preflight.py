@@ -38,6 +38,7 @@ CODES = {
     "max_length": "whether the model reads so many tokens",
     "batches": "rows that share texts or answers, against the batch size",
     "leakage": "what both trains and is evaluated",
+    "learning_rate": "whether a model survives it",
     "metric": "whether it exists",
     "multiples": "whether evaluations, checkpoints and steps fit each other",
     "versions": "libraries",
@@ -95,15 +96,20 @@ def _all(project: Project, spec: RunSpec, prepared: Prepared, progress: Progress
         *data_checks.columns(spec, prepared, tables),
         *data_checks.empty(prepared, tables),
         *data_checks.prompts(project, spec, tables),
-        *data_checks.leakage(project, tables),
+        *data_checks.leakage(project, prepared, tables),
         data_checks.amount(spec, prepared),
     ]
     if spec.schedule.max_steps == 0:
-        batches = data_checks.Batches(0, 0, 0)
+        batches = data_checks.Batches(0, 0, 0, 0)
     else:
         batches, drawn = data_checks.duplicates(spec, prepared, tables)
-        items += [*drawn, setup_checks.negatives(spec)]
-    items += [*setup_checks.plan(spec, batches), setup_checks.versions(spec), setup_checks.devices_of(spec, devices)]
+        items += [*drawn, setup_checks.negatives(spec, batches)]
+    items += [
+        setup_checks.learning_rate(spec),
+        *setup_checks.plan(spec, batches),
+        setup_checks.versions(spec),
+        setup_checks.devices_of(spec, devices),
+    ]
     try:
         facts, tokenizer, positions = _model(spec)
         lengths = measure(prepared, spec, tokenizer, progress)
@@ -150,6 +156,7 @@ def _without_data(spec: RunSpec) -> list[Item]:
         lambda: setup_checks.versions(spec),
         lambda: setup_checks.devices_of(spec, setup_checks.chosen(spec)),
         lambda: setup_checks.negatives(spec),
+        lambda: setup_checks.learning_rate(spec),
     ]
     return [check() for check in checks]
 

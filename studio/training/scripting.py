@@ -234,6 +234,9 @@ def _run(spec: RunSpec) -> Iterator[str]:
         yield "if trainer.is_world_process_zero():"
         yield '    print(f"{MAIN}: {baseline:.4f}, not trained")'
         return
+    if spec.devices.count > 1:
+        yield "# It is prepared for evaluation only; else training would take it for prepared, and not share gradients."
+        yield "model._is_accelerate_prepared = False"
     yield "trainer.train()"
     yield "score = trainer.evaluate()[MAIN]"
     yield "if trainer.is_world_process_zero():"

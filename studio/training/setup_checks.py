@@ -26,6 +26,7 @@ from studio.training.launch import SMOKE
 from studio.training.lengths import Lengths
 from studio.training.losses import CACHED, LOSSES
 from studio.training.memory import ModelFacts, calibration_key, estimate, smaller
+from studio.training.presets import PRESETS
 from studio.training.spec import LossName, RunSpec
 
 _LARGEST_LOADED = 1_500_000_000
@@ -43,6 +44,9 @@ _EXTRAS = {"peft": "lora", "bitsandbytes": "qlora", "trackio": "reporting", "wan
 _AMPERE = (8, 0)
 _CHECKPOINT = 12
 """Bytes a trained weight in a checkpoint: itself and AdamW's two numbers."""
+_HIGHEST, _NEVER, _TIMES_USUAL = 1e-2, 5e-2, 10
+"""Learning rates of Adam and its kin: for all weights, for any, and how many times a preset's own."""
+_OTHER_RATES = ("sgd", "adagrad", "rprop")
 _SPARE = 1_000_000_000
 _TIGHT = 0.9
 
@@ -93,7 +97,8 @@ def precision(spec: RunSpec, facts: ModelFacts, devices: list[Device]) -> Item:
     mode, cuda = spec.precision.mode, uses_cuda(spec, devices)
     if mode == "fp16" and facts.kind in _OVERFLOWS:
         message = f"float16 cannot train {facts.kind}: activations reach 8e5, float16 ends at 65,504, all becomes NaN."
-        return failed("precision", message, "set precision.mode = bf16, or fp32 on a GPU without it (T4, V100)")
+        remedy = "bf16, or fp32 on a GPU without it (T4, V100)" if cuda else "auto, which is fp32 on a CPU"
+        return failed("precision", message, f"set precision.mode = {remedy}")
     if mode == "fp16" and not cuda:
         return failed("precision", "float16 trains on a CUDA device only.", "set precision.mode = fp32")
     if mode == "fp16":
@@ -132,11 +137,19 @@ def devices_of(spec: RunSpec, devices: list[Device]) -> Item:
     return passed("devices", f"{part.count} process{'es' if part.count > 1 else ''} on {where}.")
 
 
-def negatives(spec: RunSpec) -> Item:
-    """How many negatives a query meets, and that accumulation adds none."""
+def negatives(spec: RunSpec, batches: Batches | None = None) -> Item:
+    """How many negatives a query meets, and that accumulation adds none.
+
+    Args:
+        spec: the run.
+        batches: what its data give; None: not known.
+    """
     about = LOSSES[spec.loss.name]
     if not about.in_batch:
         return passed("negatives", f"{about.title} takes no negatives from the batch.")
+    if batches is not None and not batches.full:
+        message = f"No query meets {spec.negatives:,} negatives: no batch has its {spec.batch.per_device:,} rows."
+        return warned("negatives", message, "lower batch.per_device, as the check `batches` says")
     count = spec.devices.count if spec.loss.gather else 1
     hard = max(part.negatives for part in spec.data)
     message = (
@@ -154,6 +167,24 @@ def negatives(spec: RunSpec) -> Item:
         remedy = "set loss.gather = true: the devices' passages become negatives for each other"
         return warned("negatives", message, remedy)
     return passed("negatives", message)
+
+
+def learning_rate(spec: RunSpec) -> Item:
+    """Whether a model survives the learning rate: above its preset's own, or above what Adam bears, few do."""
+    lr, usual = spec.optimiser.lr, _usual_rate(spec)
+    if spec.schedule.max_steps == 0:
+        return passed("learning_rate", "No training.")
+    if spec.optimiser.name in _OTHER_RATES:
+        return passed("learning_rate", f"{lr:g} with {spec.optimiser.name}, which no preset has tried.")
+    remedy = f"set optimiser.lr = {usual:g}" if usual else "set optimiser.lr near that of a preset"
+    if lr > _NEVER:
+        return failed("learning_rate", f"At {lr:g} weights become noise, or no numbers, within a few steps.", remedy)
+    if spec.lora is None and lr > _HIGHEST:
+        return warned("learning_rate", f"{lr:g} is much for training all weights: the model may forget all.", remedy)
+    if usual and lr > _TIMES_USUAL * usual:
+        message = f"{lr:g} is {lr / usual:.0f} times that of the preset {spec.preset}, {usual:g}."
+        return warned("learning_rate", message, remedy)
+    return passed("learning_rate", f"{lr:g}" + (f"; the preset {spec.preset} has {usual:g}." if usual else "."))
 
 
 def plan(spec: RunSpec, batches: Batches) -> Iterator[Item]:
@@ -223,6 +254,9 @@ def disk(project: Project, spec: RunSpec, facts: ModelFacts) -> Item:
 def memory(project: Path, spec: RunSpec, facts: ModelFacts, lengths: Lengths, devices: list[Device]) -> Item:
     """Whether the run fits into memory, by the real lengths of its texts and, if there was one, a smoke test."""
     cuda = uses_cuda(spec, devices)
+    if cuda and not devices:
+        message = "How much fits cannot be told: there is no CUDA device."
+        return warned("memory", message, "see the check `devices`")
     name = devices[0].name if cuda else "cpu"
     try:
         factor = learnt(run_folder(project, SMOKE), calibration_key(spec, name))
@@ -257,6 +291,12 @@ def chosen(spec: RunSpec) -> list[Device]:
     """Return the CUDA devices that a run may have: those it names, or all."""
     named = {str(number) for number in spec.devices.ids}
     return [device for device in cuda_devices() if not named or device.id in named]
+
+
+def _usual_rate(spec: RunSpec) -> float | None:
+    """The learning rate of the preset that a spec starts from; None: it starts from none."""
+    preset = PRESETS.get(spec.preset)
+    return preset.spec.optimiser.lr if preset else None
 
 
 def _capability(device: Device) -> tuple[int, int] | None:

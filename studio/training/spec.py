@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from studio.errors import ConfigError
+from studio.project.refusing import as_list, is_list
 from studio.project.settings import PromptSettings, read_settings, validated
 
 
@@ -270,7 +271,8 @@ class RunSpec(_Strict):
 def changed(spec: RunSpec, changes: Mapping[str, Any], where: str = "the run spec") -> RunSpec:
     """The spec with some keys changed: `{"optimiser.lr": 1e-5, "seed": 13}`; `data.0.negatives` reaches into a list.
 
-    A part that is not there yet, such as `lora`, begins with its defaults; `lora = None` takes it away.
+    A part that is not there yet, such as `lora`, begins with its defaults; `lora = None` takes it away. A single value
+    for a list, such as `{"reporting.to": "wandb"}`, is a list of one; text with commas is several.
 
     Args:
         spec: what to start from.
@@ -283,6 +285,8 @@ def changed(spec: RunSpec, changes: Mapping[str, Any], where: str = "the run spe
     data = spec.model_dump(mode="json")
     for key, value in changes.items():
         *parents, last = key.split(".")
+        if isinstance(value, str | int | float) and is_list(RunSpec, key):
+            value = as_list(value)
         inner: Any = data
         for parent in parents:
             inner = _entered(inner, parent, key, where)
@@ -308,7 +312,8 @@ def _entered(inner: Any, part: str, key: str, where: str) -> Any:
     if inner.get(part) is None:
         inner[part] = {}
     if not isinstance(inner[part], dict | list):
-        raise ConfigError(f"The setting `{key}` cannot be used.", where=where, why=f"`{part}` has no parts")
+        why, remedy = f"`{part}` is one value, without parts", f"set `{part}` itself"
+        raise ConfigError(f"The setting `{key}` cannot be used.", where=where, why=why, remedy=remedy)
     return inner[part]
 
 

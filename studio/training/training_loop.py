@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.evaluation import BaseEvaluator
+import torch
 from torch import distributed
 from transformers import PrinterCallback, TrainerState, set_seed
 
@@ -16,14 +15,17 @@ from studio.evaluation.verdict import Judgement, verdict
 from studio.prompts.contract import PromptContract
 from studio.runs.control import Request
 from studio.runs.folder import RunFolder
+from studio.runs.liveness import is_alive, this_process
 from studio.training import building, checkpoints
-from studio.training.alerts import broken_vectors
+from studio.training.calibrating import Fit, fit
 from studio.training.callbacks import ABORTED, RunCallback
 from studio.training.card import Shown, card
 from studio.training.checkpoints import Checkpoint
 from studio.training.data import Prepared, judged, load_prepared
 from studio.training.evaluating import RetrievalEvaluator
 from studio.training.finishing import Measured, fields_of, read_measured, save_model, write_measured, write_result
+from studio.training.interrupting import Aborted, Interruptible
+from studio.training.launch import SMOKE
 from studio.training.orders import Orders
 from studio.training.reporting import push
 from studio.training.sampler import EpochOnResume
@@ -46,14 +48,6 @@ class Diverged(Exception):  # noqa: N818 - an outcome that was told already
     """The loss is no number any more."""
 
 
-class _Aborted(Exception):  # noqa: N818 - a request, not an error
-    """An evaluation must end now."""
-
-    def __init__(self, why: float) -> None:
-        super().__init__(why)
-        self.why = why
-
-
 class Reached(NamedTuple):
     """How far an attempt came: what the log of experiments is told."""
 
@@ -61,31 +55,6 @@ class Reached(NamedTuple):
     baseline: float | None
     steps: int
     best_step: int | None
-
-
-class Interruptible(BaseEvaluator):  # type: ignore[misc]
-    """The evaluator, which a request may end early; all processes hear of it in its metrics.
-
-    Args:
-        inner: what measures.
-        teller: told of vectors that are no numbers.
-    """
-
-    def __init__(self, inner: RetrievalEvaluator, teller: Teller) -> None:
-        super().__init__()
-        self.inner, self.primary_metric, self._teller = inner, inner.primary_metric, teller
-
-    def __call__(
-        self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
-    ) -> dict[str, float]:
-        """Measure, or say why not."""
-        try:
-            metrics = self.inner(model, output_path, epoch, steps)
-        except _Aborted as aborted:
-            return {ABORTED: aborted.why}
-        if self.inner.broken:
-            self._teller.alert(broken_vectors(self.inner.broken))
-        return metrics
 
 
 class Attempt:
@@ -120,6 +89,7 @@ class Attempt:
         self._trainer: WatchedTrainer
         self._watcher: RunCallback
         self._baseline: Measured | None = None
+        self._processes = [this_process()]
 
     def run(self) -> Reached:
         """Go through all phases.
@@ -145,6 +115,14 @@ class Attempt:
         if state is None:
             return Reached(None, before, 0, None)
         return Reached(None, before, state.max_steps, state.best_global_step or None)
+
+    def missing(self) -> list[str]:
+        """The other processes of the run that are gone, in words; where they run elsewhere nobody here knows."""
+        return [
+            f"rank {rank} (process {process.pid})"
+            for rank, process in enumerate(self._processes)
+            if is_alive(process) is False
+        ]
 
     def leave(self) -> None:
         """Leave the other processes in peace; after an error they are gone, or will be ended."""
@@ -194,6 +172,9 @@ class Attempt:
             callbacks=[EpochOnResume(), self._watcher],
         )
         self._trainer.remove_callback(PrinterCallback)
+        if self._trainer.args.world_size > 1:
+            self._processes = list(self._processes) * self._trainer.args.world_size
+            distributed.all_gather_object(self._processes, this_process())
         self._teller.progress("model", _PARTS, _PARTS)
         self._check_orders()
 
@@ -271,27 +252,35 @@ class Attempt:
         if final is None:
             raise Stopped
         self._compare(final, trainer.state.best_metric if step == best else None)
-        judgement = self._judge(final)
+        self._warn_of(final, step)
+        smoke = self._fit() if self._folder.name == SMOKE else None
+        judgement = None if smoke else self._judge(final)
+        line = judgement.line if judgement else ""
         if self._leads:
             self._teller.phase("save")
             texts = self._evaluator.queries.head(_COMPARED).to_list()
-            shown = card(self._shown(step, final, judgement.line))
+            shown = card(self._shown(step, final, line))
             save_model(trainer.model, self._folder, spec, self._contract, shown, texts, self._teller.note)
-            self._write_result(final, judgement, step, best)
-            self._teller.phase("final")
+            self._write_result(final, judgement, step, best, smoke)
         trainer.accelerator.wait_for_everyone()
         if self._leads:
             push(self._folder, spec, self._teller.note)
-        self._teller.event("verdict", **fields_of(judgement))
-        self._teller.logger.info("%s", judgement.line)
-        return Reached(judgement, judgement.baseline, steps, best)
+        # A smoke test has nothing to judge: what it found is told in the verdict's place.
+        told = fields_of(judgement) if judgement else (smoke.fields() if smoke else {})
+        self._teller.event("verdict", **told)
+        self._teller.logger.info("%s", told["line"])
+        return Reached(judgement, self._watcher.baseline, steps, best)
 
     def _finish_untrained(self) -> Reached:
         """A run of no steps: its baseline is its result, and there is no model to save."""
         assert self._baseline is not None
         self._teller.phase("final")
+        smoke = self._fit() if self._folder.name == SMOKE else None
         if self._leads:
-            self._write_result(self._baseline, None, 0, None)
+            self._write_result(self._baseline, None, 0, None, smoke)
+        if smoke:
+            self._teller.event("verdict", **smoke.fields())
+            self._teller.logger.info("%s", smoke.line)
         return Reached(None, self._watcher.baseline, 0, None)
 
     # Parts
@@ -305,10 +294,10 @@ class Attempt:
         """Serve requests between two chunks of an evaluation."""
         found = self._orders.look()
         if Request.STOP in found:
-            raise _Aborted(STOP)
+            raise Aborted(STOP)
         if Request.SAVE in found:
             if self._trainer.is_in_train:
-                raise _Aborted(SAVE)
+                raise Aborted(SAVE)
             self._teller.note("there is nothing to save: the weights are not being trained now")
             self._orders.served(Request.SAVE)
         if Request.EVALUATE in found and not self._trainer.is_in_train:
@@ -345,10 +334,28 @@ class Attempt:
         mine, theirs = (np.array([side.per_query[query] for query in queries]) for side in (final, self._baseline))
         return verdict(score, before, paired(mine, theirs, seed=self._spec.seed))
 
-    def _write_result(self, final: Measured, judgement: Judgement | None, step: int, best: int | None) -> None:
+    def _warn_of(self, final: Measured, step: int) -> None:
+        """Say so if the weights that the run ends with are worse than those it began with."""
+        score, before = final.metrics[self._evaluator.primary_metric], self._watcher.baseline
+        if before is not None and score < before:
+            self._teller.note(
+                f"the weights that the run ends with, those of step {step}, are below the baseline: "
+                f"{score:.4f} against {before:.4f}"
+            )
+
+    def _fit(self) -> Fit:
+        """What a smoke test took."""
+        if building.device_of(self._spec).startswith("cuda"):
+            return fit(self._folder, torch.cuda.max_memory_allocated(), torch.cuda.get_device_name())
+        return fit(self._folder)
+
+    def _write_result(
+        self, final: Measured, judgement: Judgement | None, step: int, best: int | None, smoke: Fit | None = None
+    ) -> None:
         assert self._baseline is not None
         main = self._evaluator.primary_metric
-        write_result(self._folder, self._prepared, main, self._baseline, final, judgement, step, best)
+        found = smoke.fields() if smoke else None
+        write_result(self._folder, self._prepared, main, self._baseline, final, judgement, step, best, found)
 
     def _shown(self, step: int, final: Measured | None, line: str) -> Shown:
         prepared = self._prepared

@@ -12,6 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformerTrainer
 from torch import nn
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import EvalLoopOutput
 
 from studio.errors import InputError
 from studio.training import checkpoints
@@ -96,6 +97,23 @@ class WatchedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             if before:
                 watcher.phase(before)
             return metrics
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
+        """Evaluate, and leave the model as it is.
+
+        transformers prepares a model that is evaluated before training, for evaluation only; accelerate then takes it
+        for prepared when training begins and does not wrap it again: each of several processes would train a model of
+        its own. The evaluator computes in the run's precision by itself, so nothing needs to be prepared.
+        """
+        prepared = self.accelerator._models
+        if prepared:
+            return super().evaluation_loop(*args, **kwargs)
+        # transformers prepares only where nothing is listed.
+        prepared.append(self.model)
+        try:
+            return super().evaluation_loop(*args, **kwargs)
+        finally:
+            prepared.clear()
 
     def load_weights(self, path: Path) -> None:
         """Take the weights of a checkpoint.

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _SMOKE = "smoke"
 """Name of the run that a smoke test is: no experiment."""
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "peft", "datasets")
+_PEER_GONE = ("connection closed by peer", "connection reset by peer", "ncclremoteerror")
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -102,7 +103,7 @@ def _work(folder: RunFolder, spec: RunSpec, teller: Teller, resumed: Checkpoint 
     except Diverged:
         state, reason = "failed", "the loss is no number any more"
     except Exception as error:
-        state, reason = "failed", _told(error, spec, teller)
+        state, reason = "failed", _told(error, spec, teller, attempt.missing() if attempt else [])
     if leads:
         if state == "stopped":
             orders.served(Request.STOP)
@@ -118,8 +119,8 @@ def _work(folder: RunFolder, spec: RunSpec, teller: Teller, resumed: Checkpoint 
     return int(ExitCode.OK)
 
 
-def _told(error: Exception, spec: RunSpec, teller: Teller) -> str:
-    """Tell of an error, and say it in one sentence."""
+def _told(error: Exception, spec: RunSpec, teller: Teller, missing: list[str]) -> str:
+    """Tell of an error, and say it in one sentence. `missing`: other processes of the run that are gone."""
     teller.logger.error("%s", "".join(traceback.format_exception(error)))
     said = " ".join(str(error).split())
     if is_out_of_memory(error):
@@ -130,6 +131,10 @@ def _told(error: Exception, spec: RunSpec, teller: Teller) -> str:
         teller.alert(full)
     if isinstance(error, StudioError):
         return said
+    if missing:
+        return f"{' and '.join(missing)} ended before its time: see the log for how ({said[:200]})"
+    if any(mark in said.lower() for mark in _PEER_GONE):
+        return f"another process of the run broke off: see the log for how ({said[:200]})"
     return f"{type(error).__name__}: {said}"
 
 

@@ -179,6 +179,7 @@ def test_the_list_of_runs(project: Project) -> None:
     (waiting.root / "queued").write_text('{"time": 1.0}')
     lines = run("runs", "--project", project.root).stdout.splitlines()
     assert lines[0].split()[:3] == ["run", "state", "done"]
+    assert lines[0].split()[6:11] == ["queries", "score", "baseline", "verdict", "p"]
     assert lines[1].startswith("one  running (train)")
     assert lines[2].startswith("two  queued (1)")
     said = json.loads(run("runs", "--project", project.root, "--json").stdout)
@@ -196,7 +197,8 @@ def test_a_run_that_answers_is_stopped_by_asking(project: Project) -> None:
     assert (said["was"], said["state"], said["rungs"]) == ("running", "stopped", ["request", "ended"])
     again = run("stop", "one", "--project", project.root)
     assert again.returncode == 0
-    assert "was not at work" in again.stderr
+    assert "stopped already: there is nothing to stop" in again.stderr
+    assert f"harrier-studio resume one --project {project.root}" in again.stderr
     assert asked(project.run) == set()
 
 
@@ -208,6 +210,7 @@ def test_a_run_that_does_not_answer_is_killed_and_each_rung_is_said(project: Pro
     assert (
         words.index("asked to save") < words.index("SIGTERM sent") < words.index("SIGKILL sent") < words.index("lost")
     )
+    assert "go on with it: harrier-studio resume one" in words
     assert project.worker is not None
     assert project.worker.wait(30) == -signal.SIGKILL
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import typer
 
+from studio.cli.following import Ending
 from studio.cli.training import Asked, How, resume, train
 from studio.cli.training_matrix import Wanted, matrix
 from studio.errors import ConfigError, InputError, UsageError
@@ -113,7 +114,9 @@ def test_a_run_is_checked_made_followed_and_judged(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "checked: " in done.stderr and " 0 fail" in done.stderr
     lines = done.stdout.splitlines()
-    assert any(line.startswith("phase: baseline") for line in lines)
+    # Each phase is news once; the later ones are told by what they come to.
+    phases = [line for line in lines if line.startswith("phase: ")]
+    assert "phase: baseline" in phases and len(phases) == len(set(phases))
     assert any(line.startswith("step 4 of 4  loss ") for line in lines)
     assert VERDICT.search(done.stdout), done.stdout
     folder = run_folder(project, "first")
@@ -126,8 +129,9 @@ def test_a_run_is_checked_made_followed_and_judged(project: Path) -> None:
     assert [(one["name"], one["state"]) for one in listed] == [("first", "done")]
     with pytest.raises(UsageError, match="There is a run `first` already"):
         train(project, Asked("first"), How())
-    with pytest.raises(UsageError, match="is done"):
+    with pytest.raises(UsageError, match="is done") as refused:
         resume(project, "first", How())
+    assert refused.value.remedy and "train --project" in refused.value.remedy and "--spec" in refused.value.remedy
 
 
 def test_what_cannot_work_is_refused_before_anything_is_made(project: Path) -> None:
@@ -179,6 +183,13 @@ def test_the_matrix_says_its_rows_and_why_others_are_left_out(
         matrix(project, Wanted(rows="Z"), **usual)
     with pytest.raises(UsageError, match="no run of this matrix"):
         matrix(project, Wanted(), **{**usual, "table": True})
+
+
+def test_options_that_scripts_give(project: Path) -> None:
+    nameless = run("train", "--project", project, "--run", "", "--dry-run")
+    assert nameless.returncode == 2 and "leave --run out" in nameless.stderr
+    asked = run("matrix", "--project", project, "--rows", "B", "--yes", "--dry-run")
+    assert asked.returncode == 0 and "B-zero-shot" in asked.stdout
 
 
 def test_the_commands_load_no_torch() -> None:
@@ -249,7 +260,7 @@ def test_a_killed_worker_is_lost_and_goes_on_as_one_curve(project: Path) -> None
 @pytest.mark.slow
 def test_a_learning_rate_that_makes_nan_fails_with_an_alert(project: Path) -> None:
     done = to_the_end(
-        "train", "--project", project, "--run", "wild", "--yes",
+        "train", "--project", project, "--run", "wild", "--yes", "--force",
         *sets("optimiser.lr=1e30", "optimiser.max_grad_norm=1e30", "schedule.warmup=0", "schedule.max_steps=20"),
     )  # fmt: skip
     assert done.returncode == 1
@@ -268,7 +279,19 @@ def test_a_smoke_test_tries_the_spec_and_is_replaced_by_the_next(project: Path) 
         assert done.returncode == 0, done.stderr + done.stdout
     folder = run_folder(project, "smoke")
     assert read_spec(folder.spec).schedule.max_steps == 1
-    assert read_history(folder).attempts == 1 and read_history(folder).step == 1
+    history = read_history(folder)
+    assert history.attempts == 1 and history.step == 1
+    # The one step was a whole one.
+    assert history.latest["lr"] == read_spec(folder.spec).optimiser.lr > 0
+    # It judges nothing; what it took is told, in every place, beside what was expected.
+    words = re.compile(r"smoke test: ok \| peak \d+(\.\d+)? GB of the process \| estimated \d+(\.\d+)? GB")
+    assert len(words.findall(done.stdout)) == 1 and "VERDICT" not in done.stdout
+    assert words.search(run("monitor", "smoke", "--project", project, "--plain").stdout)
+    assert words.search(folder.console.read_text())
+    assert data(run("runs", "--project", project, "--json"))[0]["verdict"] == "smoke test: ok"
+    said = json.loads(folder.result.read_text())
+    assert said["verdict"] is None and 5e7 < said["smoke"]["peak"] < 2e10 and 0 < said["smoke"]["estimated"] < 2e10
+    assert Ending(folder, State.DONE, "").report()["smoke"] == said["smoke"]
 
 
 @pytest.mark.slow

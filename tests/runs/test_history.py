@@ -183,3 +183,15 @@ def test_a_hundred_thousand_events_are_read_in_seconds(run: RunFolder) -> None:
 def test_only_the_latest_best_checkpoint_is_the_best() -> None:
     history = fold(*(("checkpoint", step, {"best": best}) for step, best in ((10, True), (20, True), (30, False))))
     assert history.best_checkpoint == 20
+
+
+def test_the_final_evaluation_is_of_the_best_step_and_no_step_of_its_own() -> None:
+    history = fold(evaluated(0, 0.2, "baseline"), evaluated(3, 0.4), evaluated(6, 0.3), evaluated(6, 0.4, "final"))
+    assert history.best is not None
+    assert history.best.step == 3
+
+
+def test_a_phase_is_news_once_an_attempt() -> None:
+    phases = [("phase", 0, {"phase": phase}) for phase in ("train", "save", "train", "save", "final")]
+    history = fold(("started", 0, {}), *phases, ("started", 0, {"resumed_from": 0}), *phases)
+    assert history.new_phases == [2, 3, 6, 8, 9, 12]

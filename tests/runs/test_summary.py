@@ -17,7 +17,7 @@ from studio.runs.events import EventWriter
 from studio.runs.folder import RunFolder
 from studio.runs.history import Series
 from studio.runs.liveness import this_process
-from studio.runs.plain import duration, lines, report, sparkline
+from studio.runs.plain import duration, lines, of_chance, report, sparkline
 from studio.runs.state import State
 from studio.runs.summary import RunList, summaries
 from tests.runs.conftest import launched
@@ -51,6 +51,9 @@ def working(run: RunFolder) -> RunFolder:
         )  # fmt: skip
     evaluate(writer, 200, 0.641)
     evaluate(writer, 400, 0.655, best=True)
+    writer.write("checkpoint", 100, path="checkpoints/checkpoint-100", best=False)
+    for kept in (200, 400):
+        (run.root / f"checkpoints/checkpoint-{kept}").mkdir(parents=True)
     writer.write("checkpoint", 200, path="checkpoints/checkpoint-200", best=False)
     writer.write("checkpoint", 400, path="checkpoints/checkpoint-400", best=True)
     card = {"index": 0, "name": "H200", "utilisation": 0.97, "memory_used": 61 * GIB, "memory_total": 139 * GIB}
@@ -157,6 +160,35 @@ def test_a_zero_shot_run_and_its_verdict(run: RunFolder) -> None:
         State.DONE, 0.5, "MARGINAL", 1.0, None,
     )  # fmt: skip
     assert lines(run)[-1] == line
+
+
+def test_a_verdict_says_over_how_many_queries_and_whether_chance_explains_it(run: RunFolder) -> None:
+    writer = begin(run)
+    writer.write("evaluation", 0, when="baseline", main="ndcg@10", score=0.5, queries=72)
+    assert (summaries(run.project)[0].p, summaries(run.project)[0].queries) == (None, 72)
+    said = {"verdict": "WIN", "score": 0.52, "delta": 0.02, "p": 0.6208, "n": 20, "minimal": 0.1123, "line": "VERDICT"}
+    writer.write("verdict", 5, **said)
+    writer.close()
+    (found,) = summaries(run.project)
+    assert (found.p, found.queries) == (0.6208, 20)
+    chance = "this may be chance: p = 0.62; with 20 queries only differences above 0.11 can be told"
+    assert lines(run)[-2:] == ["VERDICT", chance]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"p": 0.049, "n": 500, "minimal": 0.02, "delta": 0.02}, ""),
+        ({"n": 500}, ""),
+        ({"p": 1.0, "n": 20, "minimal": 0.0, "delta": 0.0}, "nothing changed"),
+        ({"p": 1.0, "n": 1, "minimal": None, "delta": 0.1}, "this may be chance: p = 1.00"),
+        ({"p": 0.05, "n": 1500, "minimal": 0.0123}, "with 1,500 queries only differences above 0.012 can be told"),
+    ],
+)
+def test_chance_in_a_sentence(fields: dict[str, Any], said: str) -> None:
+    told = of_chance(fields)
+    assert said in told
+    assert bool(told) == bool(said)
 
 
 def test_the_report_is_json_and_says_the_whole_of_it(working: RunFolder) -> None:

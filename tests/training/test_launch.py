@@ -222,6 +222,7 @@ def test_a_smoke_test_is_the_run_but_for_its_size(make_project) -> None:
                           "reporting.hub_id": "a/b", "loss.name": "cached_mnrl"})  # fmt: skip
     small = smoke_spec(spec)
     assert (small.schedule.max_steps, small.rows, small.evaluation.queries) == (1, 128, 20)
+    assert small.schedule.warmup == 0, "the one step updates"
     assert (small.reporting.to, small.reporting.hub_id) == ((), "")
     assert (small.batch, small.loss, small.model, small.optimiser) == (
         spec.batch,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from studio.models.tokenizer import load_tokenizer
+from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from studio.project.settings import ProjectSettings, PromptSettings
 from studio.sample import TINY_MODEL, model_location
@@ -118,6 +119,76 @@ def test_rows_that_share_an_answer_find_no_place(
     assert "takes them for negatives" in one(random, "batches").message
 
 
+def test_rows_too_few_for_one_batch_fail_with_the_batch_that_fits(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(ROWS[:60])
+    for sampler in ("conflict_aware", "random"):
+        spec = changed(TINY, {"batch.per_device": 1000, "sampler.name": sampler})
+        items = quick(project, spec, monkeypatch)
+        item = found(items, "batches")[0]
+        assert item.status == "fail"
+        assert "set batch.per_device = 32" in item.remedy
+        assert one(items, "negatives").status == "warn"
+        assert "No query meets 999 negatives" in one(items, "negatives").message
+
+
+def test_rows_left_over_by_several_processes_are_not_said_to_share_texts(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(ROWS[:60])
+    spec = changed(TINY, {"batch.per_device": 20, "devices.use": "cpu"})
+    assert one(quick(project, spec, monkeypatch), "batches").status == "pass"
+    item = one(quick(project, changed(spec, {"devices.count": 2}), monkeypatch), "batches")
+    assert item.status == "warn"
+    assert "2 processes take full batches only" in item.message
+    assert "share texts" not in item.message
+
+
+def test_rows_that_leak_are_named_and_the_remedy_takes_them_out(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leak = {"query": "uma pergunta só do treino", "positive": ROWS[0]["positive"].upper(), "split": "train"}
+    project = make_project([*ROWS[:60], leak])
+    row = project.snapshot["row_id"][60]
+    spec = changed(TINY, {"batch.per_device": 16})
+    item = one(quick(project, spec, monkeypatch), "leakage")
+    assert item.status == "warn"
+    assert "(1 training rows)" in item.message
+    assert f"harrier-studio decide --drop {row}`" in item.remedy
+    project.ledger.append(Action.DROP, [Target(row)], actor="person", reason="leak")
+    assert "letter by letter" in one(quick(project, spec, monkeypatch), "leakage").message
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, "pass"),
+        ({"optimiser.lr": 1.1e-2}, "warn"),
+        ({"optimiser.lr": 500}, "fail"),
+        ({"optimiser.lr": 0.3, "optimiser.name": "sgd"}, "pass"),
+        ({"optimiser.lr": 500, "schedule.max_steps": 0}, "pass"),
+        ({"preset": "first_try", "optimiser.lr": 5.1e-5}, "warn"),
+        ({"preset": "", "optimiser.lr": 1e-2}, "pass"),
+        ({"preset": "", "optimiser.lr": 4e-2, "lora.r": 8}, "pass"),
+    ],
+)
+def test_an_absurd_learning_rate_is_told(changes: dict[str, Any], status: str) -> None:
+    item = setup_checks.learning_rate(changed(TINY, changes))
+    assert item.status == status
+    assert bool(item.remedy) == (status != "pass")
+
+
+def test_a_gpu_that_is_not_there_fails_alone(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(setup_checks, "cuda_devices", list)
+    items = quick(make_project(ROWS[:60]), changed(TINY, {"batch.per_device": 16, "devices.use": "cuda"}), monkeypatch)
+    assert one(items, "devices").status == "fail"
+    assert one(items, "memory").status == "warn"
+    assert "no CUDA device" in one(items, "memory").message
+
+
 def test_a_spec_that_contradicts_itself_is_found(sound: tuple[Project, list[Item]], tmp_path: Path) -> None:
     project, _ = sound
     prepared = prepare(project, changed(TINY, {"prompts": PromptSettings().model_dump()}), tmp_path / "data")
@@ -166,6 +237,12 @@ def test_precision_against_model_and_device(mode: str, devices: list[Device], st
     spec = changed(PRESETS["first_try"].spec, {"precision.mode": mode})
     item = setup_checks.precision(spec, HARRIER_270M, devices)
     assert item.status == status and said in item.message
+
+
+def test_the_remedy_for_float16_suits_the_machine() -> None:
+    spec = changed(PRESETS["first_try"].spec, {"precision.mode": "fp16"})
+    assert "T4" not in setup_checks.precision(spec, HARRIER_270M, []).remedy
+    assert "T4" in setup_checks.precision(spec, HARRIER_270M, [GPU]).remedy
 
 
 def test_memory_fails_with_remedies_where_a_run_cannot_fit(tmp_path: Path) -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
+from studio.cli.following import lines_of
 from studio.project.project import Project
 from studio.runs.control import Request, ask, asked
 from studio.runs.events import EventReader
@@ -202,7 +204,7 @@ def test_a_learning_rate_that_breaks_the_weights_is_told_and_ends_the_run(
     assert alert.fields["level"] == "error" and "optimiser.lr" in alert.fields["remedies"][0]
     assert history.diverged and history.diverged < 4 and not checkpoints.whole(folder.checkpoints)
     assert not folder.model.exists() and history.verdict is None
-    assert "optimiser.lr=2e+29" in (project.root / "runs" / "experiments.md").read_text("utf-8")
+    assert "optimiser.lr=5e-06" in (project.root / "runs" / "experiments.md").read_text("utf-8")
 
 
 def test_a_run_that_gets_no_better_ends_early_and_stays_ended(
@@ -445,6 +447,20 @@ def test_requests_of_another_process_are_served_at_the_next_step(project: Projec
     assert last.step == running.history.step < 300
 
 
+def worth(model: Path, folder: RunFolder) -> dict[str, float]:
+    """What a model is worth on the data of a run, measured in this process."""
+    from sentence_transformers import SentenceTransformer
+
+    from studio.training.data import judged, load_prepared
+    from studio.training.evaluating import RetrievalEvaluator
+
+    prompts = read_spec(folder.spec).prompts
+    assert prompts
+    return RetrievalEvaluator(judged(load_prepared(folder.data)), prompts.contract())(
+        SentenceTransformer(str(model), device="cpu")
+    )
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one_and_stop_together(project: Project) -> None:
     """torchrun, gloo: half a batch each with shared negatives; a stop is one step's for both; it resumes."""
@@ -461,6 +477,11 @@ def test_two_processes_train_as_one_and_stop_together(project: Project) -> None:
     last = checkpoints.whole(folder.checkpoints)[-1]
     assert last.processes == 2 and last.step == history.step < 40
     assert {file.name for file in last.path.glob("rng_state*")} == {"rng_state_0.pth", "rng_state_1.pth"}
+    # Both train one model: what they measured together while training is what its checkpoint is worth alone.
+    best = history.best
+    assert best and best.fields["when"] == "training"
+    alone = worth(checkpoints.folder_of(folder.checkpoints, best.step), folder)
+    assert best.fields["metrics"] == pytest.approx(alone, abs=1e-6)
 
     again = Worker(folder, "--resume", launcher=launcher)
     assert again.end() == 0, folder.console.read_text()[-3_000:]
@@ -468,3 +489,31 @@ def test_two_processes_train_as_one_and_stop_together(project: Project) -> None:
     assert again.history.step == 40 and again.history.verdict and len(result(folder)["final"]["per_query"]) == 10
     steps = again.history.series["loss"].steps
     assert steps == sorted(set(steps)) and steps[-1] == 40
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_is_named(project: Project) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    folder = made(project, "killed", devices__count=2, batch__per_device=4, schedule__max_steps=4000)
+    running = Worker(folder, launcher=launcher)
+    running.until(lambda event: event.type == "train")
+    [other] = [
+        process for process in psutil.Process(running.process.pid).children() if process.environ().get("RANK") == "1"
+    ]
+    other.kill()
+    assert running.end() != 0
+    ended = running.history.ended
+    assert ended and ended.fields["state"] == "failed"
+    assert f"rank 1 (process {other.pid}) ended before its time" in ended.fields["reason"]
+
+
+def test_training_that_makes_it_worse_is_not_called_its_best(project: Project, work: Callable[..., History]) -> None:
+    folder = made(project, "worse", optimiser__lr=5e-2, schedule__max_steps=4, evaluation__times=1)
+    history = work(folder)
+    score, baseline = result(folder)["final"]["metrics"]["ndcg@10"], history.baseline
+    assert baseline is not None and score < baseline
+    assert "the best so far" not in folder.console.read_text("utf-8")
+    [note] = [event for event in history.notes if "below the baseline" in event.fields["message"]]
+    assert f"{score:.4f} against {baseline:.4f}" in note.fields["message"] and "step 4" in note.fields["message"]
+    best = next(event for event in history.evaluations if event.fields["best"])
+    assert lines_of(best, history)[0].endswith(f"ndcg@10 {score:.4f}  (training)")
