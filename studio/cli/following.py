@@ -110,12 +110,6 @@ class _Watch:
                 ensure_dispatcher(self.folder.project)
 
 
-def whence(folder: RunFolder) -> str:
-    """Where a run that is resumed goes on, in words."""
-    saved = checkpoints.whole(folder.checkpoints)
-    return f"goes on from step {saved[-1].step:,}" if saved else "begins anew: nothing of its training was saved"
-
-
 def lines_of(event: Event, history: History) -> list[str]:
     """An event in words; none for those that only a screen shows."""
     said, step = event.fields, event.step
@@ -178,7 +172,7 @@ def _tell_failure(folder: RunFolder, state: State, why: str) -> None:
             say(f"  {line}")
     if state is State.LOST:
         where = f"{folder.name} --project {folder.project}"
-        say(f"resumed, it {whence(folder)}: harrier-studio resume {where}")
+        say(f"resumed, it {checkpoints.whence(folder.checkpoints)}: harrier-studio resume {where}")
 
 
 def _below(score: Any, baseline: float | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tomlkit
 import typer
 
-from studio.cli.following import Ending, follow, whence
+from studio.cli.following import Ending, follow
 from studio.cli.given import changes as read_changes
 from studio.cli.output import emit, emit_json, emit_table, progress_bar, say
 from studio.errors import ConfigError, ExitCode, StudioError, UsageError
@@ -25,6 +25,7 @@ from studio.runs.plain import going_on
 from studio.runs.state import State
 from studio.sample import TINY_MODEL
 from studio.training import ejecting
+from studio.training.checkpoints import whence
 from studio.training.data import Prepared
 from studio.training.launch import SMOKE, create, enqueue, start
 from studio.training.preflight import Item, preflight
@@ -222,7 +223,7 @@ def _go(folder: RunFolder, how: How, *, resume: bool, started: bool = False) -> 
     else:
         process = start(folder, resume).process
     if resume:
-        say(f"run `{folder.name}` {whence(folder)}")
+        say(f"run `{folder.name}` {whence(folder.checkpoints)}")
     if not how.detach:
         tell_ending(follow(folder, quiet=how.as_json, after=before), how)
         return

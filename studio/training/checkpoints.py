@@ -61,6 +61,12 @@ def whole(root: Path) -> list[Checkpoint]:
     return found
 
 
+def whence(root: Path) -> str:
+    """Where a run that is resumed goes on, in words."""
+    saved = whole(root)
+    return f"goes on from step {saved[-1].step:,}" if saved else "begins anew: nothing of its training was saved"
+
+
 def remove_torn(root: Path) -> list[str]:
     """Remove what a killed save left, and return the names of what is gone."""
     kept = {checkpoint.path for checkpoint in whole(root)}

@@ -18,7 +18,7 @@ from studio.models.tokenizer import StudioTokenizer
 from studio.project.project import Project
 from studio.runs.folder import run_folder
 from studio.sample import model_location
-from studio.training.calibrating import learnt
+from studio.training.calibrating import gigabytes, learnt
 from studio.training.data_checks import Batches
 from studio.training.devices import Device, cuda_devices, uses_cuda
 from studio.training.items import Item, Status, failed, passed, warned
@@ -242,8 +242,10 @@ def disk(project: Project, spec: RunSpec, facts: ModelFacts) -> Item:
     whole = 4 * facts.parameters
     each = whole + (_CHECKPOINT - 4) * facts.parameters if spec.lora is None else whole // 10
     needed = 0 if spec.schedule.max_steps == 0 else (spec.checkpoints.keep + 2) * each + whole
-    message = f"{_gb(needed)} for {spec.checkpoints.keep} checkpoints, the best, one being written, and the model; "
-    message += f"{_gb(free)} free."
+    message = (
+        f"{gigabytes(needed)} for {spec.checkpoints.keep} checkpoints, the best, one being written, and the model; "
+    )
+    message += f"{gigabytes(free)} free."
     if needed + _SPARE > free:
         return failed("disk", message, "free some space, lower checkpoints.keep, or put the project on another disk")
     if 2 * needed + _SPARE > free:
@@ -271,15 +273,15 @@ def memory(project: Path, spec: RunSpec, facts: ModelFacts, lengths: Lengths, de
         "gradients": said.gradients,
         "activations": said.copies + said.corrected,
     }
-    told = ", ".join(f"{part} {_gb(size)}" for part, size in parts.items())
+    told = ", ".join(f"{part} {gigabytes(size)}" for part, size in parts.items())
     guess = "not yet measured by a smoke test" if cuda else "a rough figure on a CPU"
     measured = f"corrected by a smoke test (×{factor:.2f})" if factor else guess
     message = (
-        f"About {_gb(said.total)} of {_gb(room)} on {name}: {told} for {said.tokens:,} tokens at once "
+        f"About {gigabytes(said.total)} of {gigabytes(room)} on {name}: {told} for {said.tokens:,} tokens at once "
         f"(real lengths, padded); {measured}."
     )
     if spec.schedule.max_steps == 0:
-        return passed("memory", f"No training: {_gb(said.weights)} of weights, and a batch of evaluation.")
+        return passed("memory", f"No training: {gigabytes(said.weights)} of weights, and a batch of evaluation.")
     if said.total > room:
         return failed("memory", message, "best first: " + "; ".join(smaller(spec, said, int(room * _TIGHT))))
     if said.total > _TIGHT * room:
@@ -339,7 +341,3 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _ordinal(number: int) -> str:
     return "one " if number == 1 else f"{number}th "
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"

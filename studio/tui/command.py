@@ -67,7 +67,9 @@ PANELS: tuple[tuple[str, str, str], ...] = (
 )
 """Name, title and short title of every panel, in the order of their number keys."""
 
-DIALOGS = frozenset({"confirm", "contract", "dialog", "edit", "help", "histogram", "log", "path", "tell", "tour"})
+DIALOGS = frozenset(
+    {"confirm", "contract", "dialog", "edit", "help", "histogram", "log", "matrix", "path", "tell", "tour"}
+)
 """Places over the screen: while one is open nothing else has keys."""
 
 _WITH_TABLE = ("pairs",)

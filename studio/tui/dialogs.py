@@ -67,19 +67,24 @@ class Line(Input):
 
 
 class AskText(ModalScreen[str | None]):
-    """Ask for one line of text; None when left without an answer."""
+    """Ask for one line of text; None when left without an answer. `wrong`: why the value that stands there is none."""
 
     BINDINGS = bindings(DIALOG)
 
-    def __init__(self, title: str, value: str = "", hint: str = "", suggestions: Sequence[str] = ()) -> None:
+    def __init__(
+        self, title: str, value: str = "", hint: str = "", suggestions: Sequence[str] = (), wrong: str = ""
+    ) -> None:
         super().__init__()
         self._title, self._value, self._hint, self._suggestions = title, value, hint, suggestions
+        self._wrong = wrong
 
     def compose(self) -> ComposeResult:
         """The title, the input, and a hint below it."""
         with Vertical(classes="dialog"):
             yield Static(safe(self._title, 300), classes="dialog-title")
             yield Line(safe_text(self._value), id="answer")
+            if self._wrong:
+                yield Static(Content("✗ ") + safe_lines(self._wrong, 2_000), classes="dialog-wrong")
             known = f"there: {', '.join(self._suggestions)}" if self._suggestions else ""
             hint = " · ".join(part for part in (self._hint, known, "enter: ok, esc: leave") if part)
             yield Static(safe(hint, 400), classes="hint")
@@ -98,24 +103,37 @@ class AskText(ModalScreen[str | None]):
 
 
 class Choose(ModalScreen[str | None]):
-    """Ask for one of a list; None when left without an answer. `choices`: (answer, label, remark)."""
+    """Ask for one of a list; None when left without an answer.
+
+    Args:
+        title: the question.
+        choices: answer, label and remark of each.
+        current: the answer that is stood on to begin with.
+        full: whether remarks are long: that of the line under the cursor then stands below the list, in full.
+    """
 
     BINDINGS = bindings(DIALOG)
 
-    def __init__(self, title: str, choices: Sequence[tuple[str, str, str]], current: str | None = None) -> None:
+    def __init__(
+        self, title: str, choices: Sequence[tuple[str, str, str]], current: str | None = None, *, full: bool = False
+    ) -> None:
         super().__init__()
-        self._title, self._choices, self._current = title, choices, current
+        self._title, self._choices, self._current, self._full = title, choices, current, full
 
     def compose(self) -> ComposeResult:
         """The title and the list."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog wide choose-full" if self._full else "dialog"):
             yield Static(safe(self._title, 300), classes="dialog-title")
             yield OptionList(
-                *(
-                    Option(Content.assemble(safe(label, 120), ("  " + safe_text(remark, 160), "dim")), id=f"c{at}")
-                    for at, (_, label, remark) in enumerate(self._choices)
-                )
+                *(Option(self._line(label, remark), id=f"c{at}") for at, (_, label, remark) in enumerate(self._choices))
             )
+            if self._full:
+                with VerticalScroll(can_focus=False):
+                    yield Static(id="choose-remark", markup=False)
+
+    def _line(self, label: str, remark: str) -> Content:
+        shown = "" if self._full else "  " + safe_text(remark, 160)
+        return Content.assemble(safe(label, 120), (shown, "dim"))
 
     def on_mount(self) -> None:
         """Stand on what is chosen now."""
@@ -123,6 +141,11 @@ class Choose(ModalScreen[str | None]):
         answers = [answer for answer, _, _ in self._choices]
         options.highlighted = answers.index(self._current) if self._current in answers else 0
         options.focus()
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Say what is to be said of the line under the cursor."""
+        if self._full:
+            self.query_one("#choose-remark", Static).update(safe_lines(self._choices[event.option_index][2], 2_000))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Answer with the chosen one."""

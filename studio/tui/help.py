@@ -31,6 +31,7 @@ PLACES: Mapping[str, str] = {
     "contract": "Editing the prompts",
     "histogram": "Lengths",
     "log": "Log of a run",
+    "matrix": "Choosing rows of the matrix",
     "confirm": "Yes or no",
     "dialog": "Other dialogs",
     "path": "Asking for a path",

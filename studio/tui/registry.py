@@ -55,6 +55,7 @@ def all_commands() -> tuple[Command, ...]:
     from studio.tui.help import HELP
     from studio.tui.histogram import HISTOGRAM
     from studio.tui.importing import IMPORT
+    from studio.tui.matrix_rows import MATRIX
     from studio.tui.run_log import LOG
     from studio.tui.table import TABLE
     from studio.tui.tour import TOUR
@@ -69,6 +70,7 @@ def all_commands() -> tuple[Command, ...]:
         *CONTRACT,
         *HISTOGRAM,
         *LOG,
+        *MATRIX,
         *CONFIRM,
         *DIALOG,
         *PATH,

@@ -12,7 +12,7 @@ from studio.runs.state import LIVE, State
 from studio.tui.cluster_drawing import count
 from studio.tui.curves import Curve, Mark, number, spark
 from studio.tui.run_charts import LEAST, TWO_CHARTS, Chart, grid
-from studio.tui.run_numbers import bar, clock, decimal, score_words, size
+from studio.tui.run_numbers import CHANCE, bar, clock, decimal, p_words, score_words, size
 from studio.tui.safe import safe, safe_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from studio.runs.summary import RunSummary
     from studio.view.runs import DeviceNow, RunDetail
 
-_SIGNS = {
+SIGNS = {
     State.QUEUED: "…",
     State.STARTING: "▷",
     State.RUNNING: "▶",
@@ -45,23 +45,36 @@ _RUNGS = {
     "sigkill": "SIGKILL was sent",
     "ended": "it has ended",
 }
-_NAME = 24
+_NAME = 20
 _SPARK = 8
 
 
-def run_line(run: RunSummary, *, marked: str, pinned: bool) -> Content:
-    """One run of the list. `marked`: its letter among those that are compared, or ""."""
-    sign = "?" if run.stale else _SIGNS[run.state]
+def run_line(run: RunSummary, *, marked: str, pinned: bool, apart: bool) -> Content:
+    """One run of the list.
+
+    Args:
+        run: what it is doing.
+        marked: its letter among those that are compared, or "".
+        pinned: whether the others are compared with it.
+        apart: whether its score is over other queries than theirs.
+    """
+    sign = "?" if run.stale else SIGNS[run.state]
     return Content.assemble(
         (f"{marked or ' '}", "bold"),
         (f"{'◆' if pinned else ' '}{sign} ", "bold"),
         f"{safe_text(run.name, _NAME):<{_NAME}} ",
-        (short_words(run), "bold" if run.state in LIVE else ""),
+        ("≠" if apart and run.state in (State.DONE, State.STOPPED) else " ", "bold"),
+        (short_words(run), "bold" if run.state in LIVE else "dim" if by_chance(run) else ""),
     )
 
 
+def by_chance(run: RunSummary) -> bool:
+    """Whether there is a verdict and chance alone may have brought it about."""
+    return bool(run.verdict) and run.p is not None and run.p >= CHANCE
+
+
 def short_words(run: RunSummary) -> str:
-    """How a run stands, in a word or a number."""
+    """How a run stands, in a word or a number; a verdict that may be chance has its p."""
     score = "" if run.score is None else decimal(run.score)
     if run.stale:
         return "silent"
@@ -73,7 +86,8 @@ def short_words(run: RunSummary) -> str:
     if run.diverged is not None:
         return "diverged"
     if run.state is State.DONE:
-        return " ".join(part for part in (score, run.verdict) if part) or "done"
+        p = "" if run.p is None or not by_chance(run) else f"p={p_words(run.p)}"
+        return " ".join(part for part in (score, run.verdict, p) if part) or "done"
     if run.state is State.STOPPED and run.attempts == 0:
         return "not started"
     return f"{run.state}" + (f" {score}" if score and run.state is State.STOPPED else "")
@@ -137,13 +151,19 @@ def _charts(detail: RunDetail, width: int, room: int, log: bool) -> list[Content
     """Loss and metric; where there is room, similarities and gradient norm below them."""
     run, curves = detail.summary, detail.curves
     metric = safe_text(run.main, 30) or "metric"
+    queries = "" if run.queries is None else f"  n={run.queries:,}"
     loss = [_named(detail, "loss", "$secondary"), _named(detail, "ema", "bold $primary")]
     scored = [each for each in detail.evaluations if each.score is not None]
     score = Curve([each.step for each in scored], [each.score or 0.0 for each in scored], "bold $primary")
     best = [Mark(each.step, each.score or 0.0) for each in scored if each.step == run.best_step][-1:]
     charts = [
         Chart("loss" + (", log" if log else "") + " and EMA", [curve for curve in loss if curve.steps], log=log),
-        Chart(f"{metric} ··· baseline {score_words(run.baseline)}  ★ best", [score], baseline=run.baseline, marks=best),
+        Chart(
+            f"{metric} ··· baseline {score_words(run.baseline)}  ★ best{queries}",
+            [score],
+            baseline=run.baseline,
+            marks=best,
+        ),
     ]
     more = []
     if "pos" in curves:
@@ -252,7 +272,9 @@ def _kept_lines(detail: RunDetail) -> Iterator[Content]:
 def _said_lines(detail: RunDetail) -> Iterator[Content]:
     """The verdict, alerts with what to do, notes."""
     if detail.line:
-        yield safe(detail.line, 400).stylize("bold")
+        chance = by_chance(detail.summary) and "chance" not in detail.line
+        words = " · may be chance (p ≥ .05)" if chance else ""
+        yield safe(detail.line, 400).stylize("" if by_chance(detail.summary) else "bold") + safe(words)
     if not detail.alerts:
         yield Content("alerts: none")
     for alert in reversed(detail.alerts):

@@ -37,3 +37,14 @@ def size(number_of_bytes: float) -> str:
 def score_words(value: float | None) -> str:
     """A score, or a dash."""
     return "–" if value is None else decimal(value)
+
+
+CHANCE = 0.05
+"""From this p on a difference may be chance: so large a one comes about by chance alone in one of twenty trials."""
+
+
+def p_words(p: float) -> str:
+    """A p-value as papers write it: .62, .034, or that it is below .001."""
+    if p < 0.001:
+        return "<.001"
+    return f"{p:.3f}"[1:] if p < 0.1 else f"{p:.2f}".removeprefix("0")

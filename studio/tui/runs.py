@@ -23,6 +23,7 @@ from studio.runs.control import Request, ask
 from studio.runs.folder import RunFolder
 from studio.runs.state import LIVE, State, leave_queue
 from studio.runs.stopping import Rung, stop
+from studio.training.checkpoints import whence
 from studio.tui.cluster_drawing import Lines, count
 from studio.tui.command import Command, bindings
 from studio.tui.compared_drawing import compared_lines
@@ -50,7 +51,12 @@ _EMPTY = (
     "whole history whenever you look."
 )
 _SCRIPTS = (
-    ("train.py", "Python script", "what the run does, with sentence-transformers alone"),
+    (
+        "train.py",
+        "Python script",
+        "what the run does, with sentence-transformers; it says itself that it imports the studio's sampler, where the "
+        "run has the conflict-aware one",
+    ),
     ("train.sbatch", "Slurm script", "the worker as a job; it requeues itself before its time is over"),
 )
 
@@ -95,21 +101,23 @@ class RunsScreen(PanelScreen):
         "run; reopening it finds the run with its whole history, and any number of studios may look at once.\n"
         "Signs: ▶ at work, ▷ starting, ◧ stopping, … waits in the queue, ✓ done, ■ stopped, ✗ failed, lost or "
         "diverged, ? silent: its process lives and was not heard of for 30 seconds. Lost is a process that is gone "
-        "without a last word. ◆ is the pinned baseline.\n"
+        "without a last word. ◆ is the pinned baseline; ≠ marks a score over other queries than the others'. A verdict "
+        "that may be chance (p of .05 or more) is dim and has its p.\n"
         "In the curves ··· is the score before training, ★ the best evaluation, ✗ where the loss is no number any "
         "more. The margin is what training widens: positive less in-batch negative. Both similarities may fall while "
         "it does.\n"
         "s stops: the run is asked to save a checkpoint and end; after a minute SIGTERM, after another half SIGKILL "
         "for all its processes. s again does not wait. Leaving the studio meanwhile leaves the request; only the "
         "signals are not sent. r resumes: same order of the data, same optimiser, one curve.\n"
-        "space marks runs: marked ones are laid over one another with the settings in which they differ. b pins the "
-        "run they are compared with."
+        "space marks runs: marked ones are laid over one another with the settings in which they differ, and with the "
+        "difference of their scores from one of them, the first or the one that b pins: query by query, with its 95 % "
+        "interval and p, once both have ended. Scores over other queries are not compared."
     )
     DEFAULT_CSS = """
     RunsScreen {
         #runs-notice { height: 1fr; padding: 1 2; display: none; }
         #runs-panes { height: 1fr; layout: horizontal; }
-        #runs-list { width: 46; height: 1fr; }
+        #runs-list { width: 50; height: 1fr; }
         #runs-title { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
         #runs-lines { height: 1fr; }
         #run-view { width: 1fr; height: 1fr; padding: 0 1; border-left: vkey $panel; scrollbar-gutter: stable; }
@@ -223,7 +231,15 @@ class RunsScreen(PanelScreen):
         found = self._answer
         if found is None:
             return
-        lines = [run_line(run, marked=self._letter(run.name), pinned=run.name == found.pinned) for run in found.runs]
+        lines = [
+            run_line(
+                run,
+                marked=self._letter(run.name),
+                pinned=run.name == found.pinned,
+                apart=run.name in found.apart,
+            )
+            for run in found.runs
+        ]
         names = [run.name for run in found.runs]
         view = self.query_one("#runs-lines", Lines)
         # Where the cursor is now, which a key may have moved since this was asked for.
@@ -358,8 +374,7 @@ class RunsScreen(PanelScreen):
         again = run.attempts > 0
         verb = "Resume" if again else "Start"
         detail = (
-            f"It goes on from its last checkpoint, at step {run.step:,} or before, with the same data order, optimiser "
-            "and seed."
+            f"It {whence(self._folder(run.name).checkpoints)}, with the same data order, optimiser and seed."
             if again
             else "It was made and never started."
         )
@@ -370,7 +385,7 @@ class RunsScreen(PanelScreen):
         """Write a script equal to the run."""
         if self._refused() or (run := self._run) is None:
             return
-        dialog = Choose(f"Write which script into the folder of {run.name}?", _SCRIPTS)
+        dialog = Choose(f"Write which script into the folder of {run.name}?", _SCRIPTS, full=True)
         self.studio.push_screen(dialog, partial(self._script_chosen, self._folder(run.name)))
 
     def _script_chosen(self, folder: RunFolder, name: str | None) -> None:

@@ -14,13 +14,14 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import OptionList, Static
 
-from studio.errors import StudioError
+from studio.errors import StudioError, UsageError
 from studio.runs.folder import run_folder, run_folders
 from studio.training.presets import DEFAULT, PRESETS
 from studio.training.spec import RunSpec
-from studio.tui.cluster_drawing import Lines, count
+from studio.tui.cluster_drawing import Lines
 from studio.tui.command import Command, bindings
 from studio.tui.dialogs import AskText, Choose, Confirm, Tell
+from studio.tui.matrix_rows import MatrixRows
 from studio.tui.panel import PanelScreen
 from studio.tui.safe import safe
 from studio.tui.train_drawing import (
@@ -49,6 +50,7 @@ from studio.view.training import (
 if TYPE_CHECKING:
     from studio.engine.training import Launched, Planned
     from studio.training.items import Item
+    from studio.training.matrix import MatrixRow
     from studio.view.session import Session
 
 _SCROLL = {"cursor_down": "down", "cursor_up": "up", "first": "home", "last": "end"}
@@ -64,11 +66,11 @@ TRAIN = (
     _of_train("name", "n", "name", "Name", "Say what the run is called."),
     _of_train("preflight", "r,f5", "preflight", "Preflight", "Check all that can be checked before a GPU second.",
               footer=True),
-    _of_train("smoke", "t", "smoke", "Smoke test", "One step on a few rows: whether it runs, and in how much memory.",
+    _of_train("smoke", "t", "smoke", "Smoke test", "One step of a real batch: whether it runs, and in how much memory.",
               footer=True),
     _of_train("launch", "L", "launch('now')", "Launch", "Make the run and start it; asks first.", footer=True),
     _of_train("queue", "w", "launch('queue')", "Queue", "Make the run and let it wait for its devices; asks first."),
-    _of_train("matrix", "m", "matrix", "Matrix", "Queue the experiment matrix over this run; asks first."),
+    _of_train("matrix", "m", "matrix", "Matrix", "Queue rows of the experiment matrix over this run; asks which."),
     _of_train("eject", "x", "eject", "Script", "Make the run without starting it, and write the script equal to it."),
     _of_train("copy", "y", "copy", "Copy", "Copy the command that does the same."),
     _of_train("restore", "backspace", "restore", "As preset", "Give the setting the value that the preset has."),
@@ -97,10 +99,11 @@ class TrainScreen(PanelScreen):
         "cursor, backspace gives it back to the preset. Settings that the loss does not know are dim.\n"
         "Negatives: a query is pushed away from every other passage of its batch. A larger batch, more devices that "
         "share theirs, or hard negatives give it more. Accumulation does not: each batch has its own.\n"
-        "t is the smoke test: one step on a few rows. L launches, w lets the run wait until a device is free. Both "
+        "t is the smoke test: one step of a real batch. L launches, w lets the run wait until a device is free. Both "
         "make the run first: its settings, prompts and data are frozen, so what you decide later changes nothing in "
         "it. The run is a process of its own; Runs (6) shows it, and leaving the studio does not stop it.\n"
-        "m queues the experiment matrix: the same run with one thing changed at a time, compared in one table.\n"
+        "m queues the experiment matrix, or some of its rows: the same run with one thing changed at a time, compared "
+        "in one table.\n"
         "y copies the command that does the same without the studio; x writes a script that does what the run does."
     )
     DEFAULT_CSS = """
@@ -171,10 +174,11 @@ class TrainScreen(PanelScreen):
 
     @property
     def _checked(self) -> tuple[Item, ...] | None:
-        """What preflight says of this very spec and name."""
-        if self._items is None or self._items[:2] != (self._run_spec, self._run_name):
+        """What preflight says of this very spec. Another name since then was looked at when it was given."""
+        if self._items is None or self._items[0] != self._run_spec:
             return None
-        return self._items[2]
+        _, name, items = self._items
+        return items if name == self._run_name else tuple(item for item in items if item.code != "name")
 
     @property
     def _here(self) -> Setting | None:
@@ -254,15 +258,22 @@ class TrainScreen(PanelScreen):
                 lambda at: None if at is None else taken(here.offers[int(at)].value),
             )
         else:
-            self.studio.push_screen(
-                AskText(here.key, here.typed, here.kind), lambda text: None if text is None else taken(text)
-            )
+            self._ask(here, here.typed)
+
+    def _ask(self, setting: Setting, text: str, wrong: str = "") -> None:
+        """Ask for a value in words; what cannot be is asked again, with what was typed and why it cannot."""
+        dialog = AskText(setting.key, text, setting.kind, wrong=wrong)
+        self.studio.push_screen(dialog, lambda typed: None if typed is None else self._edited(setting.key, typed))
 
     def _edited(self, key: str, value: Any) -> None:
         try:
             self._run_spec = edited(self._run_spec, key, value)
         except StudioError as error:
-            self.studio.push_screen(Tell.error(error))
+            here = next((setting for setting in self._shown if setting.key == key), None)
+            if here is None or here.offers or not isinstance(value, str):
+                self.studio.push_screen(Tell.error(error))
+            else:
+                self._ask(here, value, str(error))
             return
         self._draw_form()
 
@@ -290,8 +301,15 @@ class TrainScreen(PanelScreen):
 
     def action_preset(self) -> None:
         """Choose a preset."""
-        choices = [(preset.name, preset.title, preset.why) for preset in PRESETS.values()]
-        self.studio.push_screen(Choose("Begin from which preset?", choices, self._base), self._preset_chosen)
+        wide = max(map(len, PRESETS))
+        choices = [
+            (preset.name, f"{preset.name:<{wide}}  {preset.title}", "\n".join(filter(None, (
+                preset.why, f"⚠ unverified: {preset.unverified}" if preset.unverified else ""
+            ))))
+            for preset in PRESETS.values()
+        ]  # fmt: skip
+        dialog = Choose("Begin from which preset?", choices, self._base, full=True)
+        self.studio.push_screen(dialog, self._preset_chosen)
 
     def _preset_chosen(self, name: str | None) -> None:
         if name is not None:
@@ -301,8 +319,11 @@ class TrainScreen(PanelScreen):
 
     def action_name(self) -> None:
         """Ask for the run's name."""
+        self._ask_name(self._run_name)
+
+    def _ask_name(self, text: str, wrong: str = "") -> None:
         hint = "letters, digits, dots, dashes, underscores; empty: named after the preset"
-        self.studio.push_screen(AskText("What is the run called?", self._run_name, hint), self._named)
+        self.studio.push_screen(AskText("What is the run called?", text, hint, wrong=wrong), self._named)
 
     def _named(self, answer: str | None) -> None:
         if answer is None:
@@ -310,13 +331,18 @@ class TrainScreen(PanelScreen):
         name = answer.strip()
         try:
             if name:
-                run_folder(self.session.project.root, name)
+                self._free(name)
         except StudioError as error:
-            self.studio.push_screen(Tell.error(error))
+            self._ask_name(answer, str(error))
             return
         self._own_name, self._run_name = bool(name), name or self._run_name
         self._draw_words()
         self._name_it()
+
+    def _free(self, name: str) -> None:
+        """Raise if a run cannot be called that, or one is."""
+        if run_folder(self.session.project.root, name).root.exists():
+            raise UsageError(f"There is a run `{name}` already.", remedy="choose another name, or resume that run in 6")
 
     # Checking and starting
 
@@ -354,6 +380,11 @@ class TrainScreen(PanelScreen):
             text = "\n\n".join(f"{item.code}: {item.message}\ndo: {item.remedy}" for item in fails)
             self.studio.push_screen(Tell("Not launched: preflight fails", text))
             return
+        try:
+            self._free(self._run_name)
+        except StudioError as error:
+            self._ask_name(self._run_name, str(error))
+            return
         lines = run_words(self._run_spec, negatives_words(self._run_spec)).split("\n")
         lines += [f"⚠ {item.message}" for item in items if item.status == "warn"]
         when = "now" if how == "now" else "as soon as its devices are free"
@@ -369,7 +400,8 @@ class TrainScreen(PanelScreen):
         )  # fmt: skip
 
     def _launched(self, launched: Launched) -> None:
-        self.studio.remark = launched.words
+        # Not the state line: what is said of a run that starts is not true for long, and Runs shows how it goes on.
+        self.studio.say(launched.words)
         self._own_name = False
         self._name_it()
         self.studio.show_run(launched.name)
@@ -380,28 +412,26 @@ class TrainScreen(PanelScreen):
             self.studio.start_job("smoke", "smoke test", self._launched, spec=self._run_spec)
 
     def action_matrix(self) -> None:
-        """Plan the matrix, then ask, then queue it."""
+        """Plan the matrix, then ask which of its rows, then queue them."""
         if not self._refused():
             self.studio.start_job("matrix_plan", "plan the matrix", self._planned, spec=self._run_spec)
 
     def _planned(self, planned: Planned) -> None:
-        rows = [row for row in planned.rows if not row.skipped]
-        lines = [f"{row.name}: {row.why}" for row in rows]
-        lines += [f"– {row.name}: not run, {row.skipped}" for row in planned.rows if row.skipped]
-        lines.append("They run one after another, each in a process of its own; Runs shows and compares them.")
-        dialog = Confirm(f"Queue {count(len(rows), 'run')}?", "\n".join(lines), yes="Queue", no="Leave")
-        self.studio.push_screen(dialog, lambda sure: self._queue_matrix(planned) if sure else None)
+        self.studio.push_screen(MatrixRows(planned.rows), self._queue_matrix)
 
-    def _queue_matrix(self, planned: Planned) -> None:
-        self.studio.start_job("matrix", "queue the matrix", self._launched, rows=planned.rows)
+    def _queue_matrix(self, rows: tuple[MatrixRow, ...] | None) -> None:
+        if rows:
+            self.studio.start_job("matrix", "queue the matrix", self._launched, rows=rows)
 
     def action_eject(self) -> None:
         """Make the run without starting it, and write the script that does the same."""
         if self._refused():
             return
+        own = self._run_spec.sampler.name == "conflict_aware"
+        of_ours = "; of the studio it imports the conflict-aware sampler, as it says itself" if own else " alone"
         detail = (
             "Its settings, prompts and data are frozen in its folder; nothing starts. The script beside them reads "
-            "the same data and does the same with sentence-transformers alone."
+            f"the same data and does the same with sentence-transformers{of_ours}."
         )
         dialog = Confirm(f"Make the run {self._run_name} and write its script?", detail, yes="Write", no="Leave")
         self.studio.push_screen(

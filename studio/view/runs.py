@@ -8,18 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from studio.errors import ConfigError, StudioError
 from studio.evaluation.significance import Difference
 from studio.files import write_text
 from studio.runs.events import Event
 from studio.runs.folder import RunFolder, existing_run
 from studio.runs.history import History, Series, number
 from studio.runs.summary import RunList, RunSummary
-from studio.training.comparing import compare
-from studio.training.presets import changes_from
-from studio.training.spec import RunSpec, read_spec
 from studio.view.bench import Bench
-from studio.view.evidence import remembered
+from studio.view.run_comparison import apart, judged, run_of, settings_that_differ, spec_of
 
 CURVES = ("loss", "ema", "lr", "grad_norm", "pos", "neg", "margin", "accuracy", "samples_per_second")
 POINTS = 200
@@ -106,14 +102,16 @@ class RunDetail(NamedTuple):
 class Compared(NamedTuple):
     """One of several runs.
 
-    `changes`: the settings in which it differs from the one they are compared with. `difference`: from that one, over
-    the same queries, once both have ended. `note`: why there is none, or what else to know.
+    `changes`: the settings in which it differs from the one they are compared with. `comparable`: whether its scores
+    and that one's are of the same metric over the same queries and passages. `difference`: from that one, query by
+    query, once both have ended. `note`: why there is none, or what else to know.
     """
 
     summary: RunSummary
     loss: Curve
     scores: Curve
     changes: tuple[tuple[str, str], ...]
+    comparable: bool
     difference: Difference | None
     note: str
 
@@ -122,7 +120,8 @@ class RunsAnswer(NamedTuple):
     """The runs of a project.
 
     `detail`: of the one asked for, if there is one. `compared`: the others asked for. `base`: the name of the run they
-    are compared with. `pinned`: the baseline's name, or "".
+    are compared with. `pinned`: the baseline's name, or "". `apart`: names of those whose score is a mean over another
+    number of queries than the baseline's, or, where none is pinned, than that of most runs.
     """
 
     runs: tuple[RunSummary, ...]
@@ -130,6 +129,7 @@ class RunsAnswer(NamedTuple):
     compared: tuple[Compared, ...]
     base: str
     pinned: str
+    apart: frozenset[str]
 
 
 _LISTS: WeakKeyDictionary[Bench, RunList] = WeakKeyDictionary()
@@ -152,17 +152,15 @@ def runs(bench: Bench, run: str = "", compared: Sequence[str] = (), points: int 
     pinned = _pinned(bench)
     several = [each for each in compared if each in found]
     base = pinned if pinned in found else next(iter(several), "")
-    judged = _differences(bench, several, base) if several else {}
     return RunsAnswer(
         tuple(found.values()),
-        detail(found[run], history, _folder(bench, run), points) if history else None,
+        detail(found[run], history, run_of(bench, run), points) if history else None,
         tuple(
-            _compared(bench, found[each], its, base, points, *judged.get(each, (None, "")))
-            for each in several
-            if (its := known.history(each))
+            _compared(bench, found[each], its, found[base], points) for each in several if (its := known.history(each))
         ),
         base,
         pinned if pinned in found else "",
+        apart(list(found.values()), found.get(pinned)),
     )
 
 
@@ -242,85 +240,25 @@ def _curve(series: Series, points: int, diverged: int | None = None) -> Curve:
     return Curve((*curve.steps[:at], diverged, *curve.steps[at:]), (*curve.values[:at], math.nan, *curve.values[at:]))
 
 
-def _compared(
-    bench: Bench,
-    summary: RunSummary,
-    history: History,
-    base: str,
-    points: int,
-    difference: Difference | None,
-    note: str,
-) -> Compared:
+def _compared(bench: Bench, summary: RunSummary, history: History, base: RunSummary, points: int) -> Compared:
     scored = history.scored()
     series = history.series
     loss = series.get("ema") or series.get("loss") or Series([], [])
+    comparable, difference, note = judged(bench, summary, base)
     return Compared(
         summary,
         _curve(loss, points, history.diverged),
         Curve(tuple(event.step for event in scored), tuple(float(event.fields["score"]) for event in scored)),
-        _changes(bench, summary.name, base),
+        settings_that_differ(bench, summary.name, base.name),
+        comparable,
         difference,
         note,
     )
 
 
-def _differences(bench: Bench, names: Sequence[str], base: str) -> dict[str, tuple[Difference | None, str]]:
-    """By run how it differs from another over the same queries; compared again only when a run has another result."""
-    folders = [_folder(bench, name) for name in dict.fromkeys([base, *names])]
-    key = tuple((folder.name, stamp) for folder in folders if (stamp := _stamp(folder)))
-    ended = [folder for folder in folders if folder.name in dict(key)]
-    if base not in dict(key):
-        return {}
-
-    def make() -> dict[str, tuple[Difference | None, str]]:
-        try:
-            return {row.name: (row.difference, row.note) for row in compare(ended, base).rows}
-        except (StudioError, OSError):
-            # One run that cannot be read must not keep the others from being shown.
-            return {}
-
-    return remembered(bench, "runs compared", key, make)
-
-
-def _stamp(folder: RunFolder) -> int:
-    """When the run's result was written; 0: it has none."""
-    try:
-        return folder.result.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _changes(bench: Bench, name: str, base: str) -> tuple[tuple[str, str], ...]:
-    """Settings in which a run differs from another, and their values in it."""
-    one, other = _spec(_folder(bench, name)), _spec(_folder(bench, base))
-    if one is None or other is None or name == base:
-        return ()
-    return tuple((key, _said(now)) for key, (_, now) in changes_from(one, other).items())
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("origin") or value.get("name") or "on")
-    if isinstance(value, list):
-        return ", ".join(map(_said, value)) or "–"
-    return "–" if value is None else str(value)
-
-
-def _spec(folder: RunFolder) -> RunSpec | None:
-    """The frozen spec; None: it cannot be read, which must not keep the others from being shown."""
-    try:
-        return read_spec(folder.spec)
-    except ConfigError:
-        return None
-
-
 def _why(folder: RunFolder) -> str:
-    spec = _spec(folder)
+    spec = spec_of(folder)
     return spec.why if spec else ""
-
-
-def _folder(bench: Bench, name: str) -> RunFolder:
-    return RunFolder(bench.project.root / "runs" / name)
 
 
 def _pinned(bench: Bench) -> str:

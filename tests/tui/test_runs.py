@@ -50,7 +50,7 @@ with Heart(folder, 1) as heart:
         writer.write("train", step, loss=1 / step, ema=1 / step, lr=1e-5, eta=10.0)
         heart.at("train", step)
         time.sleep(0.05)
-        if heeds and Request.STOP in asked(folder):
+        if heeds and Request.STOP in asked(folder) and not (folder.root / "still-saving").exists():
             writer.write("ended", step, state="stopped", reason="it was asked to stop", seconds=1.0)
             break
 """
@@ -202,6 +202,9 @@ def test_the_panel_begins_on_the_run_that_was_asked_for(root: Path) -> None:
 
 def test_stopping_shows_the_ladder_until_the_run_has_ended(root: Path, worker: Callable[..., Any]) -> None:
     folder, process = worker(root)
+    # It ends once it was seen to be asked, however long this test takes to look.
+    saving = folder.root / "still-saving"
+    saving.touch()
 
     async def flow() -> None:
         async with panel(root) as (driver, screen):
@@ -213,6 +216,7 @@ def test_stopping_shows_the_ladder_until_the_run_has_ended(root: Path, worker: C
             assert not asked(folder)
             await driver.pilot.press("s", "y")
             await driver.until(lambda: "SIGTERM in" in told(screen))
+            saving.unlink()
             await driver.until(lambda: "■ live" in listed(screen)[0])
             await driver.until(lambda: not screen._rungs)
             assert process.wait(20) == 0 and not asked(folder)
@@ -325,6 +329,39 @@ def test_runs_are_laid_over_one_another_and_compared_with_the_pinned_one(root: P
             await driver.until(lambda: "compared" not in told(screen))
         async with panel(root) as (_, screen):
             assert any("◆" in line for line in listed(screen))
+
+    run(flow)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (110, 30), (140, 40)])
+def test_ended_runs_have_an_interval_and_other_queries_no_delta(root: Path, size: tuple[int, int]) -> None:
+    for name, scores in (("a", [0.2, 0.4, 0.6, 0.8]), ("b", [0.3, 0.5, 0.6, 0.9]), ("other", [0.1, 0.2, 0.3, 0.4])):
+        folder = trained(root, name)
+        per_query = {f"q{at}": score for at, score in enumerate(scores * 20)}
+        folder.result.write_text(json.dumps({"final": {"per_query": per_query}}))
+        folder.data.mkdir()
+        for file in ("queries.parquet", "corpus.parquet", "qrels.parquet"):
+            (folder.data / file).write_text(str(name == "other"))
+    writer = Writer(RunFolder(root / "runs" / "other"), seq=1000)
+    writer.write("verdict", 600, verdict="WIN", score=0.25, baseline=0.2, delta=0.05, p=0.62, n=20, line="VERDICT: WIN")
+
+    async def flow() -> None:
+        async with panel(root, size) as (driver, screen):
+            line = next(line for line in listed(screen) if "other" in line)
+            assert "≠.250 WIN p=.62" in line
+            assert not any("≠" in each or "p=" in each for each in listed(screen) if each != line)
+            driver.app.show_run("other")
+            await driver.until(lambda: told(screen).startswith("other"))
+            assert "may be chance" in told(screen)
+            driver.app.show_run("a")
+            await driver.until(lambda: told(screen).startswith("a "))
+            await driver.press("b", "home", "space", "down", "space", "down", "space")
+            await driver.until(lambda: "3 runs, compared with a" in told(screen))
+            lines = {line.split()[2]: line for line in told(screen).split("\n") if line[:1] in "ABC" and " ✓ " in line}
+            assert "+.075 [+.0" in lines["b"] and "<.001" in lines["b"]
+            assert "other queries: not comparable" in lines["other"] and "[" not in lines["other"]
+            letter = lines["other"][0]
+            assert f"without {letter}" in told(screen)
 
     run(flow)
 

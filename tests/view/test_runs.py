@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from studio.errors import InputError
 from studio.project.project import Project
+from studio.runs.folder import RunFolder
 from studio.runs.history import Series
 from studio.runs.state import State
 from studio.training.presets import PRESETS
@@ -110,19 +112,56 @@ def test_runs_are_compared_with_the_pinned_one(bench: Bench) -> None:
         pin_baseline(bench, "other")
 
 
+def measured(root: Path, name: str, scores: list[float], about: str = "the same", n: int | None = None) -> RunFolder:
+    """A run that ended with these scores of its queries."""
+    folder = trained(root, name)
+    per_query = {f"q{at}": score for at, score in enumerate(scores)}
+    folder.result.write_text(json.dumps({"final": {"per_query": per_query}}))
+    folder.data.mkdir()
+    for file in ("queries.parquet", "corpus.parquet", "qrels.parquet"):
+        (folder.data / file).write_text(about)
+    if n is not None:
+        writer = Writer(folder, seq=1000)
+        writer.write("verdict", 600, verdict="MARGINAL", score=0.7, baseline=0.6, delta=0.1, p=0.62, n=n, line="")
+    return folder
+
+
 def test_differences_come_from_the_same_queries(bench: Bench) -> None:
     root = bench.project.root
-    for name, scores in (("a", [0.2, 0.4, 0.6, 0.8] * 20), ("b", [0.3, 0.5, 0.6, 0.9] * 20)):
-        folder = trained(root, name)
-        per_query = {f"q{at}": score for at, score in enumerate(scores)}
-        folder.result.write_text(json.dumps({"final": {"per_query": per_query}}))
-        folder.data.mkdir()
-        for file in ("queries.parquet", "corpus.parquet", "qrels.parquet"):
-            (folder.data / file).write_text("the same")
+    measured(root, "a", [0.2, 0.4, 0.6, 0.8] * 20)
+    measured(root, "b", [0.3, 0.5, 0.6, 0.9] * 20)
     found = {each.summary.name: each for each in runs(bench, compared=("a", "b")).compared}
     difference = found["b"].difference
     assert difference is not None and difference.delta == pytest.approx(0.075) and difference.p < 0.01
     assert difference.low > 0 and found["a"].difference is None
+
+
+def test_scores_over_other_queries_are_not_compared(bench: Bench) -> None:
+    root = bench.project.root
+    measured(root, "a", [0.2, 0.4, 0.6, 0.8] * 20)
+    measured(root, "b", [0.3, 0.5, 0.6, 0.9] * 20)
+    measured(root, "few", [0.9] * 20, "some of them", n=20)
+    measured(root, "as-many", [0.9] * 80, "as many others")
+    trained(root, "goes-on", upto=120, end=None)
+    found = runs(bench, compared=("a", "b", "few", "as-many"))
+    assert found.apart == {"few"} and found.base == "a"
+    told = {each.summary.name: each for each in found.compared}
+    for name in ("few", "as-many"):
+        assert not told[name].comparable and told[name].difference is None
+        assert told[name].note == "other queries: not comparable"
+    assert told["b"].difference is not None
+    pin_baseline(bench, "few")
+    assert runs(bench).apart == {"a", "b", "as-many", "goes-on"}
+
+
+def test_a_run_that_cannot_be_read_does_not_take_the_others_their_interval(bench: Bench) -> None:
+    root = bench.project.root
+    for name, scores in (("a", [0.2, 0.4] * 40), ("b", [0.3, 0.5] * 40), ("broken", [0.1, 0.2] * 40)):
+        measured(root, name, scores)
+    (root / "runs" / "broken" / "run.toml").write_text("seed = [")
+    told = {each.summary.name: each for each in runs(bench, compared=("a", "b", "broken")).compared}
+    assert told["b"].difference is not None
+    assert (told["broken"].difference, told["broken"].note) == (None, "cannot be read")
 
 
 def test_damaged_folders_do_not_hide_the_others(bench: Bench) -> None:
@@ -140,7 +179,7 @@ def test_damaged_folders_do_not_hide_the_others(bench: Bench) -> None:
 
 
 def test_no_run_and_no_such_run(bench: Bench) -> None:
-    assert runs(bench) == ((), None, (), "", "")
+    assert runs(bench) == ((), None, (), "", "", frozenset())
     trained(bench.project.root, "one")
     assert runs(bench, "other", compared=("neither",)).detail is None
 

@@ -90,11 +90,11 @@ def test_what_is_typed_becomes_the_value(key: str, typed: Any, found: Any) -> No
 @pytest.mark.parametrize(
     ("key", "typed", "words"),
     [
-        ("optimiser.lr", "fast", "valid number"),
-        ("optimiser.lr", "-1", "greater than 0"),
-        ("seed", "1.5", "valid integer"),
+        ("optimiser.lr", "fast", "a number belongs there"),
+        ("optimiser.lr", "-1", "above 0"),
+        ("seed", "1.5", "a whole number"),
         ("loss.directions", "query_to_doc, up", "query_to_query"),
-        ("data.0.name", "with space", "pattern"),
+        ("data.0.name", "with space", "does not have the form"),
     ],
 )
 def test_what_cannot_be_is_said_in_words_and_changes_nothing(key: str, typed: str, words: str) -> None:
