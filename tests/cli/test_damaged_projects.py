@@ -10,7 +10,6 @@ from studio.cli.main import run as run_here
 from studio.errors import ExitCode
 from tests.cli.conftest import run
 
-CASES = 30
 COMMANDS = (["info"], ["check"], ["decide", "--auto"], ["decide", "--list"], ["preview", "--rows", "1"])
 
 
@@ -48,12 +47,13 @@ def damage(path: Path, rng: random.Random) -> None:
         )
 
 
+@pytest.mark.parametrize("cases", [8, pytest.param(60, marks=pytest.mark.slow)])
 def test_damage_anywhere_is_said_in_words(
-    sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cases: int, sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HARRIER_STUDIO_DEBUG", raising=False)
     rng = random.Random(11)
-    for case in range(CASES):
+    for case in range(cases):
         place = tmp_path / f"case{case}"
         shutil.copytree(sound, place)
         files = sorted(file for file in place.rglob("*") if file.is_file() and not file.name.startswith("lock"))

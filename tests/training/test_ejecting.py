@@ -63,6 +63,7 @@ def run_script(folder: RunFolder) -> tuple[str, dict[int, float]]:
     return out, {line["step"]: line["loss"] for line in logs if "loss" in line}
 
 
+@pytest.mark.slow
 def test_script_and_worker_have_the_same_losses(make_run: Callable[..., RunFolder]) -> None:
     folder = make_run()
     out, losses = run_script(folder)

@@ -290,6 +290,7 @@ def test_the_gauge_follows_batch_devices_and_decisions(project: Project) -> None
     run(flow)
 
 
+@pytest.mark.slow
 def test_hostile_texts_are_shown_as_they_are(project: Project) -> None:
     async def flow() -> None:
         for size in ((80, 24), (140, 40)):

@@ -260,10 +260,13 @@ def test_each_row_is_shown_as_it_is(project: Project, monkeypatch: pytest.Monkey
     walk(StudioApp(project.root), steps)
 
 
+_LONG_WALKS = ("pairs", "duplicates", "prompts", "train")
+
+
 @pytest.mark.parametrize(
     "place",
     # What takes half a minute on a busy machine; its surfaces are walked by the tests above, too.
-    [pytest.param(place, marks=pytest.mark.slow) if place == "pairs" else place for place in panel_screens()],
+    [pytest.param(place, marks=pytest.mark.slow) if place in _LONG_WALKS else place for place in panel_screens()],
 )
 def test_every_key_of_every_panel(place: str, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "DETAIL_DELAY", 0.001)
