@@ -89,8 +89,8 @@ def _start_those_that_can(queue: list[Waiting]) -> None:
             on_cpu = choice.devices == (CPU,)
             if choice.waits_for or (cpu_waits if on_cpu else cuda_waits):
                 cpu_waits, cuda_waits = cpu_waits or on_cpu, cuda_waits or not on_cpu
-                continue
-            start(item.folder, resume=True)
+            elif queued_since(item.folder) is not None:  # else somebody took it out just now
+                start(item.folder, resume=True)
         except DevicesTakenError:
             cuda_waits = True
         except StudioError as error:
