@@ -150,7 +150,8 @@ def summary(
         alerts=sum(alert.seq > (history.started.seq if history.started else 0) for alert in history.alerts),
         attempts=history.attempts,
         preset=str(spec.get("preset") or ""),
-        last=None if now.quiet is None else time.time() - now.quiet,
+        # To a tenth: what differs by the moment of looking would shuffle runs that ended together.
+        last=None if now.quiet is None else round(time.time() - now.quiet, 1),
     )
 
 

@@ -56,7 +56,10 @@ class Driver:
             while not true():
                 await self.pilot.pause()
 
-        await asyncio.wait_for(watch(), PATIENCE)
+        try:
+            await asyncio.wait_for(watch(), PATIENCE)
+        except TimeoutError:
+            raise AssertionError(f"it never came; on the screen:\n{self.text}") from None
 
     async def job(self) -> None:
         """Wait until no long work runs."""
