@@ -9,10 +9,10 @@ from studio.runs.folder import RunFolder
 from studio.runs.plain import lines, report
 from studio.runs.state import LIVE
 from studio.runs.summary import summaries
-from studio.training.presets import PRESETS
+from studio.training.presets import PRESETS, starting
 from studio.view.bench import Bench
 from studio.view.run_command import command
-from studio.view.training import Setting, negatives_words, settings, starting
+from studio.view.training import Setting, negatives_words, settings
 
 
 def show_train(bench: Bench, as_json: bool) -> None:

@@ -23,13 +23,12 @@ from studio.runs.folder import RunFolder, existing_run, run_folder
 from studio.runs.history import read_history
 from studio.runs.plain import going_on
 from studio.runs.state import State
-from studio.sample import TINY_MODEL
 from studio.training import ejecting
 from studio.training.checkpoints import whence
 from studio.training.data import Prepared
 from studio.training.launch import SMOKE, create, enqueue, start
 from studio.training.preflight import Item, preflight
-from studio.training.presets import DEFAULT, get_run_preset
+from studio.training.presets import get_run_preset, starting
 from studio.training.provenance import frozen
 from studio.training.queue import ensure_dispatcher
 from studio.training.smoke import smoke, smoke_spec
@@ -108,8 +107,7 @@ def eject(root: Path, name: str, slurm: bool, ssh: str | None, out: Path | None)
 def asked_spec(project: Project, preset: str | None, file: Path | None, settings: Sequence[str]) -> RunSpec:
     """The spec that a command line asks for.
 
-    Without a preset or a file it is the preset `tiny` for a project that works with the embedded model, else
-    `first_try` with the project's model.
+    Without a preset or a file it is the preset that suits the project's model.
 
     Raises:
         UsageError: both a preset and a file are named, or there is no such preset.
@@ -121,11 +119,8 @@ def asked_spec(project: Project, preset: str | None, file: Path | None, settings
         base = read_spec(file)
     elif preset:
         base = get_run_preset(preset).spec
-    elif project.settings.model.id == TINY_MODEL:
-        base = get_run_preset("tiny").spec
     else:
-        model = project.settings.model
-        base = changed(get_run_preset(DEFAULT).spec, {"model.id": model.id, "model.max_length": model.max_length})
+        _, base = starting(project.settings)
     given = read_changes(settings, "optimiser.lr=1e-5")
     given = {key: None if value == "none" and key in _MAY_BE_NONE else value for key, value in given.items()}
     return changed(base, given, "--set") if given else base

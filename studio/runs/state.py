@@ -50,13 +50,15 @@ class Standing(NamedTuple):
     """What a run is doing, and how that is known.
 
     `quiet`: seconds since its last sign, or None if it never gave one. `stale`: it is live but was silent for longer
-    than 30 seconds while its process lives, or is on another machine. `why`: one sentence.
+    than 30 seconds while its process lives, or is on another machine. `why`: one sentence. `last`: when it gave its
+    last sign, in seconds since 1970.
     """
 
     state: State
     quiet: float | None
     stale: bool
     why: str
+    last: float | None = None
 
 
 def standing(folder: RunFolder, history: History | None = None, now: float | None = None) -> Standing:
@@ -82,6 +84,10 @@ def _standing(folder: RunFolder, history: History, now: float | None) -> Standin
     signs = [history.time, beat.time if beat else None, launch.time if launch else None]
     last = max((sign for sign in signs if sign is not None), default=None)
     quiet = None if last is None else max((time.time() if now is None else now) - last, 0.0)
+    return _judged(folder, history, quiet)._replace(last=last)
+
+
+def _judged(folder: RunFolder, history: History, quiet: float | None) -> Standing:
     living, where = _living(processes(folder, history))
     queued = (folder.root / QUEUED).exists()
     if living is None or living:

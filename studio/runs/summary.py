@@ -150,8 +150,7 @@ def summary(
         alerts=sum(alert.seq > (history.started.seq if history.started else 0) for alert in history.alerts),
         attempts=history.attempts,
         preset=str(spec.get("preset") or ""),
-        # To a tenth: what differs by the moment of looking would shuffle runs that ended together.
-        last=None if now.quiet is None else round(time.time() - now.quiet, 1),
+        last=now.last,
     )
 
 

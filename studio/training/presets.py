@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from studio.errors import UsageError
+from studio.project.settings import ProjectSettings
 from studio.prompts.contract import nearest
 from studio.prompts.presets import get_preset
+from studio.sample import TINY_MODEL
 from studio.training.reasons import keys, reason
 from studio.training.spec import (
     BatchPart,
@@ -25,7 +27,17 @@ from studio.training.spec import (
     changed,
 )
 
-__all__ = ["DEFAULT", "PRESETS", "Preset", "changes_from", "get_run_preset", "keys", "prompts_named", "reason"]
+__all__ = [
+    "DEFAULT",
+    "PRESETS",
+    "Preset",
+    "changes_from",
+    "get_run_preset",
+    "keys",
+    "prompts_named",
+    "reason",
+    "starting",
+]
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,15 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _PRESETS}
 
 DEFAULT = "first_try"
 """The preset of a run that names none."""
+
+
+def starting(project: ProjectSettings) -> tuple[str, RunSpec]:
+    """The preset that suits a project's model, and its spec with that model and its length."""
+    model = project.model
+    if model.id == TINY_MODEL:
+        return "tiny", PRESETS["tiny"].spec
+    base = PRESETS[DEFAULT].spec
+    return DEFAULT, changed(base, {"model.id": model.id, "model.max_length": model.max_length}, "studio.toml")
 
 
 def get_run_preset(name: str) -> Preset:

@@ -29,6 +29,7 @@ from studio.training.checkpoints import Checkpoint
 from studio.training.console import quiet, speak
 from studio.training.experiments import Outcome, record
 from studio.training.gpu import Gpus
+from studio.training.launch import SMOKE
 from studio.training.orders import Orders
 from studio.training.spec import RunSpec, read_spec
 from studio.training.telling import Teller
@@ -36,8 +37,6 @@ from studio.training.telling import Teller
 if TYPE_CHECKING:
     from studio.training.training_loop import Reached
 
-_SMOKE = "smoke"
-"""Name of the run that a smoke test is: no experiment."""
 _PACKAGES = ("torch", "sentence-transformers", "transformers", "accelerate", "peft", "datasets")
 _PEER_GONE = ("connection closed by peer", "connection reset by peer", "ncclremoteerror")
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -108,7 +107,7 @@ def _work(folder: RunFolder, spec: RunSpec, teller: Teller, resumed: Checkpoint 
         if state == "stopped":
             orders.served(Request.STOP)
         reached = reached or (attempt.so_far() if attempt else Reached(None, None, 0, None))
-        if state != "stopped" and folder.name != _SMOKE:
+        if state != "stopped" and folder.name != SMOKE:  # a smoke test is no experiment
             _log(folder, spec, teller, state, reached)
         teller.event("ended", state=state, reason=reason, seconds=time.monotonic() - began)
         teller.logger.info("%s%s", state, f": {reason}" if reason else "")

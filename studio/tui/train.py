@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 
 from studio.errors import StudioError, UsageError
 from studio.runs.folder import run_folder, run_folders
-from studio.training.presets import DEFAULT, PRESETS
+from studio.training.presets import DEFAULT, PRESETS, starting
 from studio.training.spec import RunSpec
 from studio.tui.cluster_drawing import Lines
 from studio.tui.command import Command, bindings
@@ -42,7 +42,6 @@ from studio.view.training import (
     negatives_words,
     restored,
     settings,
-    starting,
     with_data,
     without_data,
 )

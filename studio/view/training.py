@@ -10,12 +10,10 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from studio.errors import UsageError
-from studio.project.settings import ProjectSettings, PromptSettings
+from studio.project.settings import PromptSettings
 from studio.prompts.presets import PRESETS as PROMPTS
-from studio.sample import TINY_MODEL
 from studio.text.safe import visible
 from studio.training.losses import LOSSES
-from studio.training.presets import DEFAULT, PRESETS
 from studio.training.reasons import reason
 from studio.training.spec import DataPart, LoraPart, LossName, LossPart, RunSpec, changed
 
@@ -67,15 +65,6 @@ class Setting(NamedTuple):
     typed: str
     kind: str
     used: bool
-
-
-def starting(project: ProjectSettings) -> tuple[str, RunSpec]:
-    """The preset that suits a project's model, and its spec with that model and its length."""
-    model = project.model
-    if model.id == TINY_MODEL:
-        return "tiny", PRESETS["tiny"].spec
-    base = PRESETS[DEFAULT].spec
-    return DEFAULT, changed(base, {"model.id": model.id, "model.max_length": model.max_length}, "studio.toml")
 
 
 def settings(spec: RunSpec, preset: RunSpec) -> list[Setting]:

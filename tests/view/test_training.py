@@ -13,7 +13,7 @@ from studio.cli.training import asked_spec
 from studio.errors import ConfigError, UsageError
 from studio.project.project import Project
 from studio.project.settings import ModelSettings, ProjectSettings
-from studio.training.presets import PRESETS
+from studio.training.presets import PRESETS, starting
 from studio.training.reasons import keys
 from studio.training.spec import RunSpec, changed
 from studio.view.run_command import changes, command
@@ -25,7 +25,6 @@ from studio.view.training import (
     negatives_words,
     restored,
     settings,
-    starting,
     with_data,
     without_data,
 )
