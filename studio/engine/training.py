@@ -49,8 +49,8 @@ def launch(context: Context, progress: Progress, *, spec: RunSpec, run: str, how
     """
     from studio.files import write_text
     from studio.training.ejecting import script
-    from studio.training.launch import DevicesTakenError, create, enqueue, start
-    from studio.training.queue import ensure_dispatcher
+    from studio.training.launch import create, enqueue
+    from studio.training.queue import ensure_dispatcher, start_or_wait
 
     project = context.project()
     folder = create(project, run, spec, progress=progress, argv=argv)
@@ -62,14 +62,8 @@ def launch(context: Context, progress: Progress, *, spec: RunSpec, run: str, how
         enqueue(folder)
         ensure_dispatcher(project.root)
         return Launched(run, f"{run} waits for its devices")
-    try:
-        started = start(folder)
-    except DevicesTakenError as error:
-        # The run is made: let it wait rather than have it lie there.
-        enqueue(folder)
-        ensure_dispatcher(project.root)
-        return Launched(run, f"{run} waits: {error.why or error.what}")
-    return Launched(run, f"{run} starts on {', '.join(started.devices)}")
+    # The run is made: let it wait rather than have it lie there.
+    return Launched(run, start_or_wait(folder))
 
 
 def smoke(context: Context, progress: Progress, *, spec: RunSpec) -> Launched:

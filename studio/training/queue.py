@@ -19,7 +19,7 @@ from studio.runs.folder import RunFolder, run_folders
 from studio.runs.history import read_history
 from studio.runs.state import leave_queue, queued_since
 from studio.training.devices import CPU, choose
-from studio.training.launch import DevicesTakenError, at_work, detached, start
+from studio.training.launch import DevicesTakenError, at_work, detached, enqueue, start
 
 LOOK_SECONDS = 1.0
 """How often the dispatcher looks whether devices are free."""
@@ -50,6 +50,17 @@ def ensure_dispatcher(project: Path) -> None:
     runs = project / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     detached([sys.executable, "-m", "studio.training.queue", str(project.resolve())], runs / _LOG, {})
+
+
+def start_or_wait(folder: RunFolder, resume: bool = False) -> str:
+    """Start or resume a run, or let it wait where others work on its devices; say which. Raises what `start` raises."""
+    try:
+        started = start(folder, resume)
+    except DevicesTakenError as error:
+        enqueue(folder)
+        ensure_dispatcher(folder.project)
+        return f"{folder.name} waits: {error.why or error.what}"
+    return f"{folder.name} starts on {', '.join(started.devices)}"
 
 
 def served(project: Path) -> bool:

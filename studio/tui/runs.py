@@ -482,17 +482,10 @@ class RunsScreen(PanelScreen):
 
 
 def _start_or_wait(folder: RunFolder, again: bool) -> str:
-    """Start or resume a run; where its devices are taken let it wait for them. Slow: call it in a thread."""
-    from studio.training.launch import DevicesTakenError, enqueue, start
-    from studio.training.queue import ensure_dispatcher
+    """Start or resume a run. Slow: call it in a thread."""
+    from studio.training.queue import start_or_wait
 
-    try:
-        started = start(folder, again)
-    except DevicesTakenError as error:
-        enqueue(folder)
-        ensure_dispatcher(folder.project)
-        return f"{folder.name} waits: {error.why or error.what}"
-    return f"{folder.name} starts on {', '.join(started.devices)}"
+    return start_or_wait(folder, again)
 
 
 def _eject(folder: RunFolder, name: str) -> str:
