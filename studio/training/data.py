@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from studio.errors import ProjectError
+from studio.evaluation.held_out import Drawing, held_out
+from studio.evaluation.sets import Judged
 from studio.files import explained, sha256_of, write_text
 from studio.mining.collection import Collection
 from studio.mining.conflicts import Conflicts
@@ -18,7 +20,6 @@ from studio.mining.exposing import conflicts_of
 from studio.pairs.schema import UNREADABLE
 from studio.progress import Progress, silent
 from studio.project.project import Project
-from studio.training.held_out import Judged, held_out
 from studio.training.rows import Held, PartRows, as_imported, check_views, rows_of
 from studio.training.spec import RunSpec, Shape
 
@@ -99,7 +100,9 @@ def prepare(project: Project, spec: RunSpec, out: Path, progress: Progress = sil
     check_views(spec)
     curated = project.curated()
     collection = Collection.of(project, curated)
-    judged, split, notes = held_out(project, curated, collection, spec.evaluation, spec.seed)
+    measured = spec.evaluation
+    drawing = Drawing(measured.splits, measured.queries, measured.corpus, spec.seed)
+    judged, split, notes = held_out(project, curated, collection, drawing)
     step()
     held = Held.of(project, curated, collection, spec.evaluation.splits)
     parts: list[tuple[PreparedSet, PartRows]] = []

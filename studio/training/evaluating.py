@@ -13,10 +13,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from studio.evaluation.metrics import F64, I32, METRICS, Qrels, by_query, metric, trec_order
+from studio.evaluation.sets import Judged
 from studio.models.neighbours import F32, nearest
 from studio.progress import Progress, silent
 from studio.prompts.contract import PromptContract, Role
-from studio.training.held_out import Judged
 
 STEP = "evaluate"
 _SEARCHED_AT_ONCE = 1024

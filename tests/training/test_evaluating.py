@@ -15,12 +15,12 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 
 from studio.errors import Cancelled, ConfigError
+from studio.evaluation.sets import Judged
 from studio.models.load import ModelSpec, load_model
 from studio.prompts.contract import PromptContract
 from studio.sample import TINY_MODEL, sample_data
 from studio.selftest.sample import clean_rows
 from studio.training.evaluating import RetrievalEvaluator
-from studio.training.held_out import Judged
 
 CONTRACT = PromptContract.custom("Instruct: encontre a resposta\nQuery: ", "passagem: ")
 SPEC = ModelSpec(str(sample_data() / TINY_MODEL), 32, dtype="float32", device="cpu")
@@ -156,7 +156,7 @@ import polars as pl, torch.distributed as dist
 from sentence_transformers.util.distributed import distributed_evaluation
 from studio.models.load import load_model
 from studio.training.evaluating import RetrievalEvaluator
-from studio.training.held_out import Judged
+from studio.evaluation.sets import Judged
 from tests.training.test_evaluating import CONTRACT, SPEC
 place, rank = Path(sys.argv[1]), int(sys.argv[2])
 dist.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from studio.errors import ProjectError
+from studio.evaluation.sets import Judged
 from studio.mining.collection import Collection
 from studio.mining.relations import judged as judged_pairs
 from studio.project.curate import Curated
 from studio.project.ledger import Action
 from studio.project.project import Project
 from studio.project.verdicts import State
-from studio.training.spec import EvaluationPart
 
 _LINE = ["query", "passage"]
 _GRADE = r"^[1-9][0-9]{0,3}(\.0+)?$"
@@ -23,24 +23,26 @@ _QUERIES, _CORPUS = 1, 2
 """Told apart in the seeds, so that the one drawing does not depend on the other."""
 
 
-class Judged(NamedTuple):
-    """A retrieval test.
+class Drawing(NamedTuple):
+    """Which held-out rows are measured, and how many.
 
     Attributes:
-        queries: `query_id`, `text`.
-        corpus: `passage_id`, `text`.
-        qrels: `query_id`, `passage_id`, `relevance` (Float64, above 0).
+        splits: the first of these that has kept rows is taken.
+        queries: at most that many, drawn by seed; 0: all.
+        corpus: at most that many passages: all that answer, filled up from the project's others; 0: all.
+        seed: for the drawing.
     """
 
-    queries: pl.DataFrame
-    corpus: pl.DataFrame
-    qrels: pl.DataFrame
+    splits: tuple[str, ...] = ("validation", "valid", "dev", "test", "eval", "evaluation")
+    queries: int = 0
+    corpus: int = 0
+    seed: int = 0
 
 
 def held_out(
-    project: Project, curated: Curated, collection: Collection, part: EvaluationPart, seed: int
+    project: Project, curated: Curated, collection: Collection, drawing: Drawing
 ) -> tuple[Judged, str, tuple[str, ...]]:
-    """Make the test of a project's evaluation split, which is the first of `part.splits` that has kept rows.
+    """Make the test of a project's evaluation split, which is the first of `drawing.splits` that has kept rows.
 
     A query's passages are the positives of all kept rows that have it (texts equal at L2 are one text, in whatever
     split), those that were judged to answer it too, and those of rows that a person put in one answer group with it.
@@ -52,8 +54,7 @@ def held_out(
         project: for its ledger.
         curated: the outcomes.
         collection: made of them.
-        part: which splits, how many queries and passages.
-        seed: for the drawing; ids and texts keep the order of the rows.
+        drawing: which splits, how many queries and passages; ids and texts keep the order of the rows.
 
     Returns:
         The test, the split's name, and what a person should know.
@@ -62,13 +63,13 @@ def held_out(
         ProjectError: no row is held out, or no passage answers a held-out query.
     """
     there = collection.rows["split"].unique().to_list()
-    split = next((name for name in part.splits if name in there), None)
+    split = next((name for name in drawing.splits if name in there), None)
     if split is None:
         known = ", ".join(sorted(f"`{name}`" for name in there if name)) or "none"
         raise ProjectError(
             "No row is held out, so a model cannot be measured.",
             where=str(project.root),
-            why=f"none of the splits {', '.join(part.splits)} has rows; there: {known}",
+            why=f"none of the splits {', '.join(drawing.splits)} has rows; there: {known}",
             remedy=f"run `harrier-studio split --project {project.root}`, or name a split in evaluation.splits",
         )
     asked = collection.rows.filter(pl.col("split") == split)["query"].unique().sort()
@@ -84,11 +85,11 @@ def held_out(
     notes = []
     if judged.len() < asked.len():
         notes.append(f"{asked.len() - judged.len():,} held-out queries have no passage that answers, and are left out")
-    chosen = _drawn(judged, part.queries, (seed, _QUERIES))
+    chosen = _drawn(judged, drawing.queries, (drawing.seed, _QUERIES))
     if chosen.len() < judged.len():
         notes.append(f"{chosen.len():,} of {judged.len():,} held-out queries are evaluated, drawn by seed")
     qrels = answers.filter(pl.col("query").is_in(chosen.implode())).sort(*_LINE)
-    corpus = _corpus(collection, qrels["passage"].unique(), part.corpus, seed)
+    corpus = _corpus(collection, qrels["passage"].unique(), drawing.corpus, drawing.seed)
     whole = collection.passages.height
     if corpus.len() < whole:
         notes.append(
