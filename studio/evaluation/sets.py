@@ -36,7 +36,8 @@ class Judged(NamedTuple):
     Attributes:
         queries: `query_id`, `text`.
         corpus: `passage_id`, `text`.
-        qrels: `query_id`, `passage_id`, `relevance` (Float64; 0 or below: judged, and not relevant).
+        qrels: `query_id`, `passage_id`, `relevance` (Float64; 0 or below: judged, and not relevant). A passage may be
+            none of the corpus: if it is relevant it counts among those to be found, as in trec_eval.
     """
 
     queries: pl.DataFrame

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from studio.errors import InputError
-from studio.evaluation.significance import Difference, holm, paired
+from studio.evaluation.comparison import corrected_for_all
+from studio.evaluation.significance import Difference, paired
 from studio.files import sha256_of
 from studio.runs.folder import RunFolder
 from studio.runs.history import History, number, read_history
@@ -95,8 +96,8 @@ def compare(folders: Sequence[RunFolder], reference: str = "") -> Comparison:
     runs = [_read(folder) for folder in folders]
     against = _reference(runs, reference)
     found = [_compared(run, against) for run in runs]
-    corrected = iter(holm([row.difference.p for row in found if row.difference]))
-    rows = tuple(Compared(**{**vars(row), "p_holm": next(corrected)}) if row.difference else row for row in found)
+    corrected = corrected_for_all([row.difference for row in found])
+    rows = tuple(replace(row, p_holm=p) for row, p in zip(found, corrected, strict=True))
     notes = tuple(_notes(runs))
     return Comparison(
         against.folder.name if against else "", runs[0].spec.evaluation.metric if runs else "", rows, notes

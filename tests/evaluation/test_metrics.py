@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.errors import ConfigError, InputError
-from studio.evaluation.metrics import METRICS, Qrels, by_query, metric, trec_order
+from studio.evaluation.metrics import METRICS, Qrels, by_query, first_relevant, metric, trec_order
 from studio.models.neighbours import nearest
 
 Run = dict[str, float]
 Grades = dict[str, int]
+KINDS = ("ndcg", "mrr", "recall", "map", "success", "judged")
 QRELS_SCHEMA = {"query_id": pl.String, "passage_id": pl.String, "relevance": pl.Float64}
 
 
@@ -40,6 +41,9 @@ def plainly(name: str, run: Run, grades: Grades) -> float:
         return 1 / ranks[0] if ranks else 0
     if kind == "success":
         return float(bool(ranks))
+    if kind == "judged":
+        first = sorted(run, key=lambda passage: (run[passage], passage))[::-1][:k]
+        return sum(passage in grades for passage in first) / len(first) if first else 0
     if not relevant:
         return 0
     if kind == "recall":
@@ -50,9 +54,7 @@ def plainly(name: str, run: Run, grades: Grades) -> float:
 passages = st.sampled_from([f"p{i}" for i in range(12)])
 runs = st.dictionaries(passages, st.integers(-4, 4).map(lambda score: score / 4))
 grades = st.dictionaries(passages, st.integers(-1, 4))
-names = st.lists(
-    st.sampled_from([f"{kind}@{k}" for kind in ("ndcg", "mrr", "recall", "map", "success") for k in (1, 3, 10, 100)])
-)
+names = st.lists(st.sampled_from([f"{kind}@{k}" for kind in KINDS for k in (1, 3, 10, 100)]))
 
 
 @given(st.lists(st.tuples(runs, grades), min_size=1, max_size=6), names)
@@ -84,10 +86,32 @@ def test_a_search_in_trecs_order_ranks_ties_as_trec_does() -> None:
 def test_what_is_found_for_a_query_without_judgements_or_by_nobody() -> None:
     qrels = Qrels.of(pl.Series(["q0", "q1", "q2"]), pl.Series(["p0", "p1"]), table({"q0": {"p1": 2}, "q1": {"p0": 0}}))
     ranked = np.array([[1, 0], [0, 1], [-1, -1]], np.int32)
-    assert all(values.tolist() == [1, 0, 0] for values in by_query(ranked, qrels).values())
+    found = by_query(ranked, qrels)
+    judged = found.pop("judged@10")
+    assert all(values.tolist() == [1, 0, 0] for values in found.values())
+    assert judged.tolist() == [0.5, 0.5, 0]
     nothing = Qrels.of(pl.Series(["q0"]), pl.Series(["p0"]), table({}))
     assert by_query(np.zeros((1, 0), np.int32), nothing)["map@100"].tolist() == [0]
     assert by_query(np.zeros((1, 1), np.int32), nothing)["ndcg@10"].tolist() == [0]
+
+
+def test_an_answer_outside_the_corpus_counts_among_those_to_be_found() -> None:
+    lines = table({"q0": {"p0": 1, "gone": 3, "also gone": 0}, "q1": {"gone": -1}})
+    qrels = Qrels.of(pl.Series(["q0", "q1"]), pl.Series(["p0", "p1"]), lines, outside=True)
+    found = by_query(np.array([[0, 1], [0, 1]], np.int32), qrels)
+    assert found["recall@10"].tolist() == [0.5, 0] == found["map@100"].tolist()
+    assert found["ndcg@10"].tolist() == [pytest.approx(1 / (3 + 1 / math.log2(3))), 0]
+    assert found["judged@10"].tolist() == [0.5, 0]
+    with pytest.raises(InputError, match="passage gone"):
+        Qrels.of(pl.Series(["q0", "q1"]), pl.Series(["p0", "p1"]), lines)
+    with pytest.raises(InputError, match="query q1"):
+        Qrels.of(pl.Series(["q0"]), pl.Series(["p0"]), lines, outside=True)
+
+
+def test_the_first_relevant_passage_has_a_rank_or_none() -> None:
+    qrels = Qrels.of(pl.Series(["q0", "q1", "q2"]), pl.Series(["p0", "p1"]), table({"q0": {"p1": 2}, "q1": {"p0": 1}}))
+    assert first_relevant(np.array([[0, 1], [0, -1], [0, 1]], np.int32), qrels).tolist() == [2, 1, 0]
+    assert first_relevant(np.zeros((3, 0), np.int32), qrels).tolist() == [0, 0, 0]
 
 
 def test_graded_relevance_has_a_linear_gain() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from studio.evaluation.significance import Difference, holm, paired
+from studio.evaluation.significance import Difference, holm, mean_intervals, paired, resampled
 from studio.evaluation.verdict import Verdict, verdict
 
 NONE = Difference(0, 0, 0, 1, 1, 0)
@@ -112,3 +112,24 @@ def test_the_line_is_the_documented_one() -> None:
     assert worse == (
         "VERDICT: REGRESSION | score=0.5000 | baseline=0.6000 | delta=-0.1000 | ci=[-0.2000,+0.0100] p=0.0600 n=40"
     )
+
+
+def test_the_interval_of_each_mean_is_scipys() -> None:
+    rng = np.random.default_rng(5)
+    values = np.stack([rng.random(200), rng.random(200) < 0.3, np.full(200, 0.1)], axis=1)
+    low, high = mean_intervals(values)
+    for column in (0, 1):
+        theirs = stats.bootstrap((values[:, column],), np.mean, method="percentile", rng=rng).confidence_interval
+        assert (low[column], high[column]) == pytest.approx((theirs.low, theirs.high), abs=0.005)
+    assert low[2] == high[2] == 0.1
+    values[3, 0] = math.nan
+    low, high = mean_intervals(values)
+    assert math.isnan(low[0]) and math.isnan(high[0]) and low[1] > 0
+    with pytest.raises(ValueError, match="values of queries"):
+        mean_intervals(values[:0])
+
+
+def test_every_resample_has_as_many_items_as_there_are() -> None:
+    counts = np.concatenate(list(resampled(7, np.random.default_rng(0), 50)))
+    assert counts.shape == (50, 7) and (counts.sum(axis=1) == 7).all()
+    assert len({tuple(row) for row in counts}) > 30
