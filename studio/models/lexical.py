@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from itertools import pairwise
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,45 +16,75 @@ from studio.errors import UsageError
 from studio.models.neighbours import F32, I32, Neighbours
 from studio.progress import Progress, silent
 from studio.text.near import open_texts
-from studio.text.normalise import Level
-from studio.text.ragged import Ragged, offsets_of
+from studio.text.normalise import Level, normalised
+from studio.text.ragged import Ragged, concatenate, offsets_of
 
+Words = Literal["plain", "portuguese"]
+_Cut: TypeAlias = Callable[[pl.Series, Progress], Ragged]
 _STEP = "search by words"
 _QUERIES_A_BLOCK = 1000
 _WORTH_COMPILING = 500_000_000
 """Queries × passages from which bm25s's numba backend saves more than the seven seconds it takes to compile."""
+_TEXTS_A_BLOCK = 20_000
+_WORD = r"[\p{L}\p{N}\p{M}]+"
+_ACCENTED = {
+    "cao": "ção",
+    "coes": "ções",
+    "avel": "ável",
+    "ivel": "ível",
+    "ancia": "ância",
+    "encia": "ência",
+    "encias": "ências",
+}
+"""The endings that Snowball's Portuguese stemmer knows with their accents only."""
+_ENDING = re.compile(f"({'|'.join(_ACCENTED)})$")
 
 
 class BM25Index:
-    """Passages, ready to be searched by words: bm25s, method `lucene`, k1 1.5, b 0.75.
+    """Passages, ready to be searched by words: bm25s, method `lucene`.
 
     Words are the studio's own, runs of letters and digits of the normalised text, with accents folded: people type
     queries without them, and an own positive must not sink in the ranking for that. (For telling texts apart the
-    studio keeps them: avó is not avô. A ranking can afford what a decision cannot.) There is no stemming, which would
-    have to know the language, and no list of stop words: their weight is low by their frequency. Where a script puts
-    no spaces between words, a run is a whole phrase and BM25 finds little.
+    studio keeps them: avó is not avô. A ranking can afford what a decision cannot.) `plain` has no stemming, which
+    must know the language, and no list of stop words: their weight is low by their frequency. `portuguese` leaves out
+    bm25s's Portuguese stop words and stems the others with Snowball's Portuguese stemmer, both after folding, so that
+    a query without accents is the same query; the endings that the stemmer knows with accents only get them back
+    before it (docs/systems.md has what each order is worth). Where a script puts no spaces between words, a run is a
+    whole phrase and BM25 finds little.
 
     A column of polars cannot hold a lone surrogate, control characters part words, and a missing text has none.
     """
 
-    def __init__(self, passages: pl.Series, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        passages: pl.Series,
+        progress: Progress = silent,
+        *,
+        words: Words = "plain",
+        k1: float = 1.5,
+        b: float = 0.75,
+    ) -> None:
         """Index passages.
 
         Args:
             passages: texts; their positions are the rows that `nearest` returns.
             progress: told of the steps; what it raises stops the work.
+            words: what passages and queries are cut into.
+            k1: how slowly a word that is repeated stops to count for more.
+            b: how much a passage's length counts against it, 0 to 1.
         """
         import bm25s
 
         progress("index words", 0, len(passages))
-        words = _words(passages, progress)
-        self._vocabulary = np.unique(words.values)
+        self._cut = _CUTS[words]
+        known_words = self._cut(passages, progress)
+        self._vocabulary = np.unique(known_words.values)
         self._passages = len(passages)
-        self._index = bm25s.BM25(method="lucene", k1=1.5, b=0.75, csc_backend="scipy")
+        self._index = bm25s.BM25(method="lucene", k1=k1, b=b, csc_backend="scipy")
         if len(self._vocabulary):
             # bm25s wants lists: with one object a word, not one a place, they are a quarter of the size.
             known = np.arange(len(self._vocabulary)).astype(object)
-            passages_words = _lists(Ragged(known[self._known(words).values], words.offsets))
+            passages_words = _lists(Ragged(known[self._known(known_words).values], known_words.offsets))
             vocabulary = {number: number for number in known}
             self._index.index((passages_words, vocabulary), create_empty_token=False, show_progress=False)
         progress("index words", len(passages), len(passages))
@@ -80,13 +113,20 @@ class BM25Index:
         compiled = len(queries) * self._passages >= _WORTH_COMPILING and find_spec("numba") is not None
         search = self._compiled if compiled else self._plain
         for low in range(0, len(queries), _QUERIES_A_BLOCK):
-            asked = self._known(_words(queries[low : low + _QUERIES_A_BLOCK], progress))
+            asked = self._known(self._cut(queries[low : low + _QUERIES_A_BLOCK], progress))
             rows = np.flatnonzero(asked.sizes)
             for row, (scores, indices) in zip(rows.tolist(), search(_lists(asked.take(rows)), k), strict=True):
                 result.scores[low + row, : len(scores)] = scores
                 result.indices[low + row, : len(indices)] = indices
             progress(_STEP, min(low + _QUERIES_A_BLOCK, len(queries)), len(queries))
         return result
+
+    @property
+    def posting_bytes(self) -> int:
+        """What the posting lists take: for each word, its passages and their scores."""
+        if not len(self._vocabulary):
+            return 0
+        return sum(int(self._index.scores[name].nbytes) for name in ("data", "indices", "indptr"))
 
     def _known(self, words: Ragged) -> Ragged:
         """The numbers of the words that a passage has; the others score nothing."""
@@ -119,9 +159,46 @@ class BM25Index:
                 yield _ordered(scores[scores > 0], indices[scores > 0], k)
 
 
-def _words(texts: pl.Series, progress: Progress) -> Ragged:
+def _plain_words(texts: pl.Series, progress: Progress) -> Ragged:
     """One 64-bit hash a word, in order."""
     return open_texts(texts.cast(pl.String).fill_null(""), progress, Level.ACCENTS).sequences()
+
+
+def _portuguese_words(texts: pl.Series, progress: Progress) -> Ragged:
+    """One 64-bit hash a stem, in order, without stop words."""
+    parts = []
+    for low in range(0, len(texts), _TEXTS_A_BLOCK):
+        progress("stem words", low, len(texts))
+        block = texts[low : low + _TEXTS_A_BLOCK].cast(pl.String).fill_null("").alias("word").to_frame()
+        words = block.select(normalised(pl.col("word"), Level.ACCENTS).str.extract_all(_WORD)).with_row_index("row")
+        words = words.explode("word").drop_nulls()
+        stems = words.join(_stems(words["word"].unique()), on="word", maintain_order="left")
+        sizes = np.bincount(stems["row"].to_numpy(), minlength=len(block))
+        parts.append(Ragged(stems["hash"].to_numpy(), offsets_of(sizes)))
+    return concatenate(parts)
+
+
+def _stems(words: pl.Series) -> pl.DataFrame:
+    """`word` and `hash`, of its stem; stop words are left out."""
+    import Stemmer
+
+    content = words.filter(~words.is_in(_stop_words().implode()))
+    accented = [_ENDING.sub(lambda found: _ACCENTED[found[1]], word) for word in content]
+    # A stemmer serves one thread.
+    stems = pl.DataFrame({"stem": Stemmer.Stemmer("portuguese").stemWords(accented)}, schema={"stem": pl.String})
+    folded = stems.select(normalised(pl.col("stem"), Level.ACCENTS)).to_series()
+    return pl.DataFrame({"word": content, "hash": folded.hash()})
+
+
+@cache
+def _stop_words() -> pl.Series:
+    from bm25s.stopwords import STOPWORDS_PORTUGUESE
+
+    words = pl.DataFrame({"word": STOPWORDS_PORTUGUESE}).select(normalised(pl.col("word"), Level.ACCENTS))
+    return words.to_series().unique(maintain_order=True)
+
+
+_CUTS: dict[Words, _Cut] = {"plain": _plain_words, "portuguese": _portuguese_words}
 
 
 def _lists(rows: Ragged) -> list[list[int]]:

@@ -45,11 +45,15 @@ def rerank(spec: ModelSpec, pairs: Sequence[tuple[str, str]], progress: Progress
         UnavailableError: a hub id that is neither in the cache nor within reach.
         ConfigError: the precision does not suit the model or the device.
     """
-    scores = np.empty(len(pairs), np.float32)
     progress(_STEP, 0, len(pairs))
-    if not pairs:
-        return scores
-    model = _load(spec)
+    return scored(load_cross_encoder(spec), pairs, progress, batch_size) if pairs else np.empty(0, np.float32)
+
+
+def scored(
+    model: CrossEncoder, pairs: Sequence[tuple[str, str]], progress: Progress = silent, batch_size: int = 32
+) -> F32:
+    """As `rerank`, with a model that is loaded already."""
+    scores = np.empty(len(pairs), np.float32)
     from torch.nn import Identity
 
     order = sorted(range(len(pairs)), key=lambda at: -len(pairs[at][0]) - len(pairs[at][1]))
@@ -60,14 +64,19 @@ def rerank(spec: ModelSpec, pairs: Sequence[tuple[str, str]], progress: Progress
         if np.isnan(scores[chosen]).any():
             raise InputError(
                 "The cross-encoder gives a score that is no number.",
-                where=f"{spec.id_or_path}, pair {next(at for at in chosen if np.isnan(scores[at]))}",
+                where=f"{model.config.name_or_path}, pair {next(at for at in chosen if np.isnan(scores[at]))}",
                 remedy="load it with float32",
             )
         progress(_STEP, low + len(chosen), len(order))
     return scores
 
 
-def _load(spec: ModelSpec) -> CrossEncoder:
+def load_cross_encoder(spec: ModelSpec) -> CrossEncoder:
+    """Load a cross-encoder that gives one score a pair.
+
+    Raises:
+        InputError, UnavailableError, ConfigError: as `rerank`.
+    """
     folder = _folder(spec)
     model_type = _model_type(folder)
     dtype = choose_dtype(spec.dtype, model_type, spec.device)

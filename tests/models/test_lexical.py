@@ -149,3 +149,45 @@ def test_says_nothing_on_the_screen(capfd: pytest.CaptureFixture[str]) -> None:
 def test_refuses_a_negative_k() -> None:
     with pytest.raises(UsageError):
         _search(["conta"], ["conta"], -1)
+
+
+def _portuguese(passages: Sequence[str], queries: Sequence[str], k: int) -> Neighbours:
+    return BM25Index(pl.Series(passages), words="portuguese").nearest(pl.Series(queries), k)
+
+
+def test_portuguese_words_meet_in_their_stems_whatever_their_accents() -> None:
+    passages = ["As contas da luz", "obrigações do condômino", "o prazo de recurso", "dos e das que não são"]
+    asked = ["conta", "obrigacao", "OBRIGAÇÃO", "condominos", "recorrer dos prazos"]
+    found = _portuguese(passages, asked, 2)
+    assert found.indices.tolist() == [[0, -1], [1, -1], [1, -1], [1, -1], [2, -1]]
+
+
+@pytest.mark.parametrize("query", ["o que é que não são", "", "?!", "dos", "até você", "ate voce"])
+def test_a_query_of_portuguese_stop_words_finds_nothing(query: str) -> None:
+    assert _portuguese(["dos que não são", "até você"], [query], 2).indices.tolist() == [[-1, -1]]
+
+
+@given(st.lists(st.lists(st.sampled_from("conta contas luz o de prazo prazos".split()), max_size=6), max_size=8))
+def test_portuguese_is_plain_over_the_stems(texts: list[list[str]]) -> None:
+    stems = {"conta": "cont", "contas": "cont", "prazo": "praz", "prazos": "praz", "luz": "luz"}
+    passages = [" ".join(words) for words in texts]
+    cut = [" ".join(stems[word] for word in words if word in stems) for words in texts]
+    index = BM25Index(pl.Series(passages, dtype=pl.String), words="portuguese")
+    found = index.nearest(pl.Series(["contas de luz", "o prazo"]), 5)
+    wanted = _search(cut, ["cont luz", "praz"], 5)
+    np.testing.assert_array_equal(found.indices, wanted.indices)
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-6)
+
+
+def test_hostile_text_has_portuguese_words_too() -> None:
+    passages = ["palavra" * 28_572, "a\x00prazos\x1b[31m\u202econta", "luzes " * 50_000, "👍🏽 ﷽ 1٣", "東京の天気"]
+    found = _portuguese([*passages, *passages[2:]], ["prazo", "luz", "1٣", "palavra", "東京の天気"], 1)
+    assert found.indices[:, 0].tolist() == [1, 2, 3, -1, 4]
+
+
+def test_k1_and_b_change_what_length_and_repetition_count() -> None:
+    passages, query = pl.Series(["prazo", "prazo prazo e mais do mesmo e mais"]), pl.Series(["prazo"])
+    assert BM25Index(passages).nearest(query, 2).indices[0, 0] == 0
+    assert BM25Index(passages, b=0.0).nearest(query, 2).indices[0, 0] == 1
+    flat = BM25Index(passages, k1=0.0).nearest(query, 2)
+    assert flat.scores[0, 0] == pytest.approx(flat.scores[0, 1])
