@@ -444,12 +444,20 @@ def doctor(
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the model; read it first.")
     ] = False,
+    golden: Annotated[
+        bool,
+        typer.Option("--golden", help="Compute its vectors by other means too: transformers alone, saved and loaded."),
+    ] = False,
+    project: Annotated[
+        Optional[Path],
+        typer.Option("--project", "-p", help="With --golden: its prompts must be those of this project."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Examine this installation, and a model if one is named: pooling, end-of-sequence, prompts, precision, memory."""
     from studio.cli import prompting
 
-    prompting.doctor(model, max_length, dtype.value, device, trust_remote_code, as_json)
+    prompting.doctor(model, max_length, dtype.value, device, trust_remote_code, golden, project, as_json)
 
 
 @config_app.command("path")

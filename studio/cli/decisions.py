@@ -201,6 +201,8 @@ def _check_values(action: Action, targets: Sequence[Target], where: str) -> None
                 where=where,
                 remedy=f"use one of {', '.join(Verdict)}",
             )
+        if action is Action.ASK and not target.keeper_id:
+            raise InputError("`ask` needs a keeper_id (the passage's row).", where=where)
         if action is Action.EDIT:
             _check_edit(target.value, where)
 

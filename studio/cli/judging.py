@@ -16,7 +16,7 @@ from studio.mining.agreement import Calibration
 from studio.mining.collection import Collection
 from studio.mining.exposing import UNSEARCHED, exposures, simulated
 from studio.mining.false_negatives import FAR, NAME, configured, rows_key, search
-from studio.mining.judging import Queue, queue
+from studio.mining.judging import Queue, queue, queue_if_any
 from studio.mining.retrieval import retrievers_of
 from studio.mining.summary import JudgingSummary, summary
 from studio.project.curate import Curated
@@ -118,7 +118,7 @@ class _Waiting:
 
 def _write(waiting: _Waiting, lines: list[Judgement], actor: str, drawn: Drawn, as_json: bool) -> None:
     """Write verdicts, the margin of each candidate with it; all are one step of undo."""
-    _refuse_across_splits(waiting.curated, lines)
+    _refuse_across_splits(waiting, lines)
     known = waiting.queue.lines.select("query_id", "passage_id", "margin")
     margins = {(query_id, passage_id): margin for query_id, passage_id, margin in known.iter_rows()}
     judged = [one._replace(margin=margins.get((one.query_id, one.passage_id))) for one in lines]
@@ -144,16 +144,17 @@ def _write(waiting: _Waiting, lines: list[Judgement], actor: str, drawn: Drawn, 
         say(f"undo {what} with: harrier-studio decide --undo --project {project.root}")
 
 
-def _refuse_across_splits(curated: Curated, lines: list[Judgement]) -> None:
-    """A passage of one split is no positive of another's query.
+def _refuse_across_splits(waiting: _Waiting, lines: list[Judgement]) -> None:
+    """A test's passage is no positive of a training query; that a training passage answers a test's query only tells.
 
     Raises:
-        UsageError: two rows of a judgement are in different splits.
+        UsageError: the rows of a judgement are in different splits, and its query is not held out.
     """
-    splits = dict(curated.rows.select("row_id", pl.col("split").fill_null("train")).iter_rows())
+    splits = dict(waiting.curated.rows.select("row_id", pl.col("split").fill_null("train")).iter_rows())
+    held_out = waiting.project.settings.curation.protected_splits
     for one in lines:
         of_query, of_passage = splits[one.query_id], splits[one.passage_id]
-        if of_query != of_passage and one.verdict is Verdict.ALSO_ANSWERS:
+        if of_query != of_passage and of_query not in held_out and one.verdict is Verdict.ALSO_ANSWERS:
             raise UsageError(
                 f"{one.query_id} is in split {of_query} and {one.passage_id} in {of_passage}.",
                 why="as positives of each other's queries they would leak from one to the other",
@@ -222,8 +223,10 @@ def _emit_next(waiting: _Waiting, count: int, actor: str, as_json: bool) -> None
         emit(
             f"row {line['query_row']:,} {line['query_id']}  candidate {line['passage_row']:,} {line['passage_id']}  "
             f"probability {line['probability']:.2f}  damage {line['damage']:.2f}  margin {line['margin']:+.3f}  "
-            f"rank {line['rank'] or '-'} (own {line['own_rank']})  {', '.join(line['reasons'])}"
+            f"rank {line['rank'] or '-'} (own {line['own_rank'] or '-'})  {', '.join(line['reasons'])}"
         )
+        for asked in line["asked"]:
+            emit(f"  sent from an evaluation: {asked}")
         if line["held_by"]:
             emit(f"  but: {', '.join(line['held_by'])} differ")
         for name in ("query", "own", "passage"):
@@ -292,7 +295,7 @@ def exposure(root: Path, batch: int, devices: int, gather: bool, simulate: int |
     curated = project.curated()
     collection = Collection.of(project, curated)
     found = next((stored for stored in project.fresh_evidence() if stored.check == NAME), None)
-    asked = queue(project, found, curated, collection) if found else None
+    asked = queue_if_any(project, found, curated, collection)
     lines, calibration = (asked.lines, asked.calibration) if asked else (None, None)
     gauges = exposures(project, project.snapshot, collection, curated, lines, batch, devices, gather)
     counted = []

@@ -14,6 +14,7 @@ from studio import __version__
 from studio.cli.output import emit, emit_json, emit_table, say
 from studio.errors import ExitCode, StudioError, UsageError
 from studio.models.doctor import Status, examine, versions
+from studio.models.golden import golden
 from studio.models.load import Dtype, model_spec
 from studio.models.tokenizer import load_tokenizer, model_prompts
 from studio.project.project import Project
@@ -120,9 +121,19 @@ def _emit_text(text: TextPreview, limit: int) -> None:
 
 
 def doctor(
-    model: str | None, max_length: int, dtype: Dtype, device: str | None, trust_remote_code: bool, as_json: bool
+    model: str | None,
+    max_length: int,
+    dtype: Dtype,
+    device: str | None,
+    trust_remote_code: bool,
+    with_golden: bool,
+    project: Path | None,
+    as_json: bool,
 ) -> None:
     """`doctor`: the installation, and the embedded model or the one that is named, as it would be loaded."""
+    if project is not None and not with_golden:
+        raise UsageError("--project belongs to --golden.", remedy="add --golden: it compares the prompts")
+    contract = Project.open(project).settings.prompts.contract() if project else None
     spec = model_spec(
         model_location(model or TINY_MODEL),
         max_length=max_length,
@@ -132,6 +143,8 @@ def doctor(
     )
     say(f"loading {model or TINY_MODEL} …")
     items = [*_installation(), *(asdict(finding) for finding in examine(spec))]
+    if with_golden:
+        items += [asdict(finding) for finding in golden(spec, contract)]
     if as_json:
         emit_json({"version": __version__, "versions": versions(), "findings": items})
     else:

@@ -12,7 +12,7 @@ from studio.mining.collection import Collection
 from studio.mining.conflicts import Conflicts, RowKeys
 from studio.mining.exposure import Exposure, Weights, answer_counts, expected, simulate
 from studio.mining.false_negatives import NAME
-from studio.mining.judging import queue
+from studio.mining.judging import queue_if_any
 from studio.mining.relations import judged, relations
 from studio.progress import Progress, silent
 from studio.project.curate import Curated
@@ -87,9 +87,8 @@ def _kept_apart(project: Project, collection: Collection, curated: Curated, unde
     told = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
     partly = told.filter(pl.col("state") == State.PARTLY.value)
     asked = [(known if undecided else known.filter("certain")).select(_LINE), partly.select(_LINE)]
-    if found:
-        lines = queue(project, found, curated, collection).lines
-        asked.append(lines.filter(pl.col("certain") | pl.lit(undecided)).select(_LINE))
+    if candidates := queue_if_any(project, found, curated, collection):
+        asked.append(candidates.lines.filter(pl.col("certain") | pl.lit(undecided)).select(_LINE))
     settled = told.filter(pl.col("state") == State.DOES_NOT.value)
     pairs = pl.concat(asked).unique(maintain_order=True)
     return pairs.join(settled, on=_LINE, how="anti", maintain_order="left")

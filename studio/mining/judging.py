@@ -10,6 +10,7 @@ import polars as pl
 
 from studio.errors import ProjectError
 from studio.mining.agreement import Calibration, calibrate
+from studio.mining.asking import MISSED, asked_lines
 from studio.mining.collection import Collection
 from studio.mining.false_negatives import CANDIDATE_FIELDS
 from studio.mining.relations import judged
@@ -21,6 +22,7 @@ from studio.project.verdicts import Drawn, State
 
 SCALE = 20.0
 """Of MultipleNegativesRankingLoss (temperature .05): how sharply its softmax tells scores apart."""
+_LINE = ["query", "passage"]
 QUEUE_SCHEMA = pl.Schema(
     {
         "query_id": pl.String(),
@@ -48,6 +50,7 @@ QUEUE_SCHEMA = pl.Schema(
         "damage": pl.Float64(),
         "state": pl.String(),
         "direct": pl.Boolean(),
+        "asked": pl.List(pl.String()),
     }
 )
 """One line a candidate. The fields of the evidence are those of `false_negatives.CANDIDATE_FIELDS`, and:
@@ -55,6 +58,8 @@ QUEUE_SCHEMA = pl.Schema(
 `query`, `passage`: numbers in the collection. `certain`: the checks are sure. `meetings`: training rows with the query
 times training rows with the passage. `standing`: of `studio.mining.standing`. `probability`: that it also answers
 (`Calibration`). `damage`: see `queue`. `state`: a `State`. `direct`: judged itself, not only the other way round.
+`asked`: in which evaluations a system put it above the query's own positive, in words, where a person sent it here
+(`mining.asking`); where the search did not bring it, its scores and ranks are that system's.
 """
 
 
@@ -93,32 +98,48 @@ def queue(
     damage = probability · meetings · push / place. `push` is the share of the in-batch softmax that the candidate takes
     beside the own positive alone, 1/(1 + e^(−scale·|own|·margin)), with the margin as in `standing`: the gradient that
     pushes it away. `place` counts the candidates of one query, likeliest first, so that one vague query does not fill
-    the top of the queue.
+    the top of the queue. What a person sent and nobody settled comes before all others; an estimate of the search's
+    precision (the order by chance) is about what the search brought.
 
     Args:
-        project: its ledger says what was judged.
-        found: the evidence of `false_negatives.search`.
+        project: its ledger says what was judged, and what was sent.
+        found: the evidence of `false_negatives.search`; None: nobody searched.
         curated: the outcomes; candidates with a row that is not kept are left out.
         collection: of the same outcomes.
         order: what comes first.
         seed: of the sample.
 
     Raises:
-        ProjectError: no search was made.
+        ProjectError: no search was made, and nothing was sent.
     """
-    if found is None:
+    made = queue_if_any(project, found, curated, collection, order, seed)
+    if made is None:
         raise ProjectError(
             "Nobody has looked for false negatives yet.",
             where=str(project.root),
             remedy=f"run `harrier-studio false-negatives --project {project.root}`",
         )
-    lines = _read(found.evidence.edges)
-    lines = collection.numbered(lines).join(collection.own, on=["query", "passage"], how="anti", maintain_order="left")
+    return made
+
+
+def queue_if_any(
+    project: Project,
+    found: StoredEvidence | None,
+    curated: Curated,
+    collection: Collection,
+    order: Drawn = "damage",
+    seed: int = 0,
+) -> Queue | None:
+    """As `queue`; None where no search was made and nothing was sent."""
+    asked = asked_lines(project.ledger.log(), project.ledger.targets(), curated, collection)
+    if found is None and asked.is_empty():
+        return None
+    lines = _candidates(found, asked, collection)
     states = judged(collection, project.ledger.log(), project.ledger.targets(), curated)
     lines = lines.join(states, on=["query", "passage"], how="left", maintain_order="left").with_columns(
         pl.col("state").fill_null(State.UNDECIDED.value), pl.col("direct").fill_null(value=False)
     )
-    trust = float(next(iter(found.evidence.stats["mrr"].values())))
+    trust = float(next(iter(found.evidence.stats["mrr"].values()))) if found else float(asked["trust"][0])
     lines = lines.with_columns(standing=standing(trust))
     calibration = _calibrated(lines)
     rows = collection.queries["rows"], collection.passages["rows"]
@@ -126,22 +147,47 @@ def queue(
         (rows[0].gather(lines["query"]).cast(pl.UInt64) * rows[1].gather(lines["passage"])).alias("meetings"),
         pl.Series("probability", _probability(lines, calibration)),
     )
-    push = 1 / (1 + (-SCALE * trusted_margin(trust) * pl.col("own").abs()).exp())
+    # A cosine is at most 1; other scores, which have no such bound, weigh as if they were cosines.
+    push = 1 / (1 + (-SCALE * trusted_margin(trust) * pl.col("own").abs().clip(upper_bound=1)).exp())
     place = pl.col("probability").rank("ordinal", descending=True).over("query")
     lines = lines.with_columns(damage=pl.col("probability") * pl.col("meetings") * push / place)
     if order == "sample":
+        lines = lines.filter("searched")
         lines = lines.with_columns(_drawn(lines, seed)).sort("drawn", maintain_order=True)
     else:
-        lines = lines.sort("damage", descending=True, maintain_order=True)
+        open_ = pl.col("state").is_in([State.UNDECIDED.value, State.DISPUTED.value]) & ~pl.col("certain")
+        sent = (pl.col("asked").list.len() > 0) & open_
+        lines = lines.sort(sent, "damage", descending=[True, True], maintain_order=True)
     ordered = lines.select(pl.col(name).cast(dtype) for name, dtype in QUEUE_SCHEMA.items())
     return Queue(ordered, calibration, collection)
 
 
+def _candidates(found: StoredEvidence | None, asked: pl.DataFrame, collection: Collection) -> pl.DataFrame:
+    """What the search brought, without what it rejected, and what a person sent: with `searched` and `asked`."""
+    there = asked.drop("trust")
+    if found is None:
+        return there.with_columns(searched=pl.lit(value=False))
+    edges = found.evidence.edges
+    rejected = edges.filter(pl.col("band") == Band.IGNORE.value)
+    if asked.height:
+        rejected = collection.numbered(rejected, "a_id", "b_id").join(asked, on=_LINE, how="semi").drop(_LINE)
+    read = [_read(edges.filter(pl.col("band") != Band.IGNORE.value)).with_columns(searched=pl.lit(value=True))]
+    if asked.height and rejected.height:
+        read.append(_read(rejected).with_columns(searched=pl.lit(value=False)))
+    lines = collection.numbered(pl.concat(read)).join(collection.own, on=_LINE, how="anti", maintain_order="left")
+    if asked.is_empty():
+        return lines.with_columns(asked=pl.lit([], dtype=pl.List(pl.String)))
+    lines = lines.join(asked.select(*_LINE, "asked"), on=_LINE, how="left", maintain_order="left")
+    missed = pl.when(pl.col("asked").is_not_null()).then(pl.lit([MISSED])).otherwise(pl.lit([], pl.List(pl.String)))
+    lines = lines.with_columns(reasons=missed.list.concat("reasons"), asked=pl.col("asked").fill_null([]))
+    new = there.join(lines, on=_LINE, how="anti", maintain_order="left").with_columns(searched=pl.lit(value=False))
+    return pl.concat([lines, new.select(lines.columns)])
+
+
 def _read(edges: pl.DataFrame) -> pl.DataFrame:
-    """Open the JSON of the search's edges; rejected candidates are left out."""
+    """Open the JSON of the search's edges."""
     fields = {name: dtype for name, dtype in QUEUE_SCHEMA.items() if name in ("own_id", *CANDIDATE_FIELDS)}
-    open_ = edges.filter(pl.col("band") != Band.IGNORE.value)
-    return open_.select(
+    return edges.select(
         pl.col("a_id").alias("query_id"),
         pl.col("b_id").alias("passage_id"),
         "score",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from studio.files import atomic_directory
 from studio.mining import false_negatives
+from studio.mining.asking import asked_lines
 from studio.mining.collection import Collection
 from studio.mining.relations import judged, relations
 from studio.mining.retrieval import Retriever, embeddings_folder, ranked, retrieve, retrieve_lexically, retrievers_of
@@ -256,7 +257,7 @@ def pool_of(
     lines = lines.join(states, on=LINE, how="left", maintain_order="left")
     names = [name for name in CANDIDATES_SCHEMA if name in lines.columns]
     lines = lines.select(pl.col(name).cast(CANDIDATES_SCHEMA[name]) for name in names)
-    excluded = _excluded(collection, lines, evidence, curated)
+    excluded = _excluded(collection, lines, evidence, curated, asked_lines(log, targets, curated, collection))
     search = next((item for item in evidence if item.check == false_negatives.NAME), None)
     if search is None:
         notes += ("nobody has looked for false negatives: passages that also answer may be among these negatives",)
@@ -290,8 +291,14 @@ def _merged(found: Found, settings: MiningSettings, depth: int) -> pl.DataFrame:
     return lines.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).over("query")).drop("turn", "cosine")
 
 
-def _excluded(collection: Collection, lines: pl.DataFrame, evidence: list[StoredEvidence], curated: Curated) -> Ints:
-    """The bits of the exclusions that apply to each line."""
+def _excluded(
+    collection: Collection,
+    lines: pl.DataFrame,
+    evidence: list[StoredEvidence],
+    curated: Curated,
+    sent: pl.DataFrame,
+) -> Ints:
+    """The bits of the exclusions that apply to each line; `sent`: what a person put before the judges."""
     known = relations(collection, evidence, curated).filter(pl.col("held_by").is_null())
     state = lines["judged"]
     query, passage = lines["query"].to_numpy(), lines["passage"].to_numpy()
@@ -310,6 +317,7 @@ def _excluded(collection: Collection, lines: pl.DataFrame, evidence: list[Stored
         Reason.NEAR_QUERY: _hits(lines, known.filter(pl.col("reason") == "near_query")),
         Reason.SAME_SOURCE: _hits(lines, _sharing_source(collection, lines)),
         Reason.UNDECIDED: _hits(lines, _open(collection, evidence, curated))
+        | _hits(lines, sent)
         | state.is_in(unsettled).fill_null(value=False).to_numpy(),
     }
     bits = np.zeros(lines.height, np.int64)

@@ -102,7 +102,8 @@ def answer_groups(
 ) -> pl.Series:
     """Answer groups: rows joined by the same query, the same passage (both L2), a GROUP decision, or a verdict.
 
-    The row that stands for a removed one also stands for it in verdicts.
+    The row that stands for a removed one also stands for it in verdicts. A verdict on rows of different splits joins
+    nothing: it says what a test's query is answered by, and takes no row out of training.
 
     Args:
         rows: the outcomes, whose texts count.
@@ -112,7 +113,7 @@ def answer_groups(
     """
     names = _lookup(rows, _latest(_counting(log, targets), Action.GROUP), "value")
     texts = (numbered(column, rows[column]) for column in ("query", "positive"))
-    answers = standing(rows, pairs_in_state(verdicts(log, targets), State.ALSO_ANSWERS))
+    answers = _of_one_split(rows, standing(rows, pairs_in_state(verdicts(log, targets), State.ALSO_ANSWERS)))
     judged = joined_by_edges(rows["row_id"], answers.rename({"query_id": "a_id", "passage_id": "b_id"}))
     links = [*map(joined_by, texts), joined_by(names), judged]
     return rows["row_id"].gather(first_of(components(rows.height, links))).alias("group_id")
@@ -129,17 +130,21 @@ def also_answering(rows: pl.DataFrame, log: Sequence[Decision], targets: pl.Data
     turned = also.select(pl.col("passage_id").alias("query_id"), pl.col("query_id").alias("passage_id"))
     turned = turned.join(states, on=["query_id", "passage_id"], how="anti", maintain_order="left")
     kept = rows.filter(pl.col("status") != Status.REMOVED.value)
-    splits = kept.select("row_id", pl.col("split").fill_null(""))
-    pairs = pl.concat([also, turned])
-    for column, split in (("query_id", "asking"), ("passage_id", "answering")):
-        known = splits.select(pl.col("row_id").alias(column), pl.col("split").alias(split))
-        pairs = pairs.join(known, on=column, maintain_order="left")
-    answers = _answers(kept, pairs.filter(pl.col("asking") == pl.col("answering"))).rename({"positive": "answer"})
+    answers = _answers(kept, _of_one_split(kept, pl.concat([also, turned]))).rename({"positive": "answer"})
     lines = rows.select("row_id", "query", "positive").join(answers, on="query", maintain_order="left_right")
     lines = lines.filter(pl.col("answer") != pl.col("positive"))
     lists = lines.group_by("row_id", maintain_order=True).agg(pl.col("answer").alias("also_answers"))
     found = rows.select("row_id").join(lists, on="row_id", how="left", maintain_order="left")
     return found["also_answers"].fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
+
+
+def _of_one_split(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The judged pairs whose two rows are there and in one split."""
+    splits = rows.select("row_id", pl.col("split").fill_null(""))
+    for column, split in (("query_id", "asking"), ("passage_id", "answering")):
+        known = splits.select(pl.col("row_id").alias(column), pl.col("split").alias(split))
+        pairs = pairs.join(known, on=column, maintain_order="left")
+    return pairs.filter(pl.col("asking") == pl.col("answering")).drop("asking", "answering")
 
 
 def _answers(rows: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

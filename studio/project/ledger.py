@@ -67,6 +67,8 @@ class Action(StrEnum):
     """`value`: what a person wants remembered about the row; the latest stands."""
     JUDGE = "judge"
     """`value`: a `Verdict` on whether the passage of `keeper_id` also answers the row's query (`project.verdicts`)."""
+    ASK = "ask"
+    """Whether the passage of `keeper_id` also answers the row's query is for a person to judge (`project.asked`)."""
     UNDO = "undo"
     REDO = "redo"
 

@@ -23,7 +23,7 @@ from studio.text.equal import equal_at
 from studio.text.normalise import Level
 
 ACTOR = "rule:auto@1"
-_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.JUDGE)
+_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.JUDGE, Action.ASK)
 """What a person says about a row without deciding what becomes of it."""
 
 

@@ -57,6 +57,7 @@ _STATE_WORDS = {
     State.DISPUTED.value: "the judges differ",
 }
 REASONS = {
+    "missed": ("missed", ""),
     "near_passage": ("near copy", "nearly the same text"),
     "contained": ("contained", "one text holds the other"),
     "near_query": ("query copy", "nearly the same query"),
@@ -67,7 +68,7 @@ REASONS = {
     "like_query": ("like query", "its query is like this one to a retriever"),
     "same_source": ("source", "from the same document"),
 }
-"""Reason → in one or two words, and beside the own positive, unless the margin says it. What tells most comes first."""
+"""Reason → in one or two words, and beside the own positive, unless another line says it; what tells most first."""
 _IMPLIED = {"near_passage": "like_positive", "near_query": "like_query"}
 """Reason → another one that it makes plain."""
 
@@ -375,6 +376,8 @@ def why_lines(detail: CandidateDetail) -> Iterator[Content]:
     words = [REASONS.get(reason, ("", safe_text(reason, 40)))[1] for reason in by_weight(detail.reasons)]
     words += [f"likeness {fraction(detail.likeness)}"] if detail.likeness is not None else []
     yield Content.assemble((above, "bold"), *(f" · {word}" for word in words if word))
+    for asked in detail.asked:
+        yield Content.assemble(("sent from an evaluation ", "bold"), safe(asked, 160))
     if detail.certain:
         yield Content("= the checks are sure that it also answers: it is a known positive without your word")
     if detail.held_by:

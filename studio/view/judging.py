@@ -9,9 +9,9 @@ import polars as pl
 
 from studio.errors import UsageError
 from studio.mining.collection import Collection
-from studio.mining.exposing import Gauge, exposures
+from studio.mining.exposing import UNSEARCHED, Gauge, exposures
 from studio.mining.false_negatives import NAME, rows_key
-from studio.mining.judging import Queue, queue
+from studio.mining.judging import Queue, queue_if_any
 from studio.mining.summary import JudgingSummary, summary
 from studio.project.curate import Curated
 from studio.project.evidence import StoredEvidence
@@ -43,9 +43,9 @@ class CandidateHead(NamedTuple):
 class QueueAnswer(NamedTuple):
     """The queue as it stands.
 
-    `searched`: somebody has looked for false negatives. `stale`: decisions changed the rows since. `heads`: the first
-    lines. `waiting`: candidates to be judged; `total`: all of them; `certain`: those of which the checks are sure.
-    `notes`: of the search.
+    `searched`: somebody has looked for false negatives, or sent a miss of an evaluation. `stale`: decisions changed the
+    rows since. `heads`: the first lines. `waiting`: candidates to be judged; `total`: all of them; `certain`: those of
+    which the checks are sure. `notes`: of the search.
     """
 
     searched: bool
@@ -63,7 +63,8 @@ class CandidateDetail(NamedTuple):
 
     `positions`: of the rows of the query, of its own positive, of the candidate. `passage_query`: the query that the
     candidate is the positive of. `verdicts`: judge and verdict. `answers`: passages judged to also answer the query.
-    `calibrated_on`: judgements that the probability rests on.
+    `calibrated_on`: judgements that the probability rests on. `asked`: in which evaluations a system put it above the
+    own positive, where a person sent it here.
     """
 
     query_id: str
@@ -94,6 +95,7 @@ class CandidateDetail(NamedTuple):
     verdicts: tuple[tuple[str, str], ...]
     answers: int
     calibrated_on: int
+    asked: tuple[str, ...] = ()
 
 
 class ExposureAnswer(NamedTuple):
@@ -108,7 +110,7 @@ class ExposureAnswer(NamedTuple):
 
 
 _COLLECTED: WeakKeyDictionary[Bench, tuple[int, Collection]] = WeakKeyDictionary()
-_QUEUES: WeakKeyDictionary[Bench, dict[Any, Queue]] = WeakKeyDictionary()
+_QUEUES: WeakKeyDictionary[Bench, dict[Any, Queue | None]] = WeakKeyDictionary()
 
 
 def fn_queue(
@@ -124,9 +126,9 @@ def fn_queue(
         most: lines returned.
     """
     found = _found(bench)
-    if found is None:
-        return QueueAnswer(False, False, (), 0, 0, 0, None, ())
     whole = _queue(bench, found, order)
+    if whole is None:
+        return QueueAnswer(False, False, (), 0, 0, 0, None, ())
     given = verdicts(bench.log(), bench.project.ledger.targets())
     waiting = whole.waiting(judge, given) if judge != "person" else whole.waiting()
     lines = {"waiting": waiting, "all": whole.lines, "judged": whole.lines.filter(_judged())}[show]
@@ -150,13 +152,13 @@ def fn_queue(
     )
     return QueueAnswer(
         True,
-        found.config.get("rows") != rows_key(whole.collection),
+        found is not None and found.config.get("rows") != rows_key(whole.collection),
         heads,
         waiting.height,
         whole.lines.height,
         int(whole.lines["certain"].sum()),
         summary(bench.project, whole),
-        found.evidence.notes,
+        found.evidence.notes if found else (UNSEARCHED,),
     )
 
 
@@ -166,8 +168,7 @@ def fn_candidate(bench: Bench, query_id: str, passage_id: str) -> CandidateDetai
     Raises:
         UsageError: it is not in the queue (any more).
     """
-    found = _found(bench)
-    whole = _queue(bench, found, "damage") if found else None
+    whole = _queue(bench, _found(bench), "damage")
     this = (pl.col("query_id") == query_id) & (pl.col("passage_id") == passage_id)
     if whole is None or (lines := whole.lines.filter(this)).is_empty():
         raise UsageError("This candidate is not in the queue any more.", remedy="ask for the queue again")
@@ -211,6 +212,7 @@ def fn_candidate(bench: Bench, query_id: str, passage_id: str) -> CandidateDetai
         tuple(given.select("judge", "verdict").iter_rows()),
         answering,
         whole.calibration.n,
+        tuple(line["asked"]),
     )
 
 
@@ -221,9 +223,10 @@ def exposure(bench: Bench, batch: int = 128, devices: int = 1, gather: bool = Fa
         UsageError: a batch of fewer than two rows, or no device.
     """
     collection, found = _collection(bench), _found(bench)
-    lines = _queue(bench, found, "damage").lines if found else None
+    whole = _queue(bench, found, "damage")
+    lines = whole.lines if whole else None
     gauges = exposures(bench.project, bench.rows, collection, _curated(bench), lines, batch, devices, gather)
-    unknown = "" if found else "nobody has looked for false negatives yet: only copies and shared answers are counted"
+    unknown = "" if found else UNSEARCHED
     return ExposureAnswer(batch, devices, gather, collection.training.height, gauges, unknown)
 
 
@@ -251,13 +254,13 @@ def _collection(bench: Bench) -> Collection:
     return known[1]
 
 
-def _queue(bench: Bench, found: StoredEvidence, order: Drawn) -> Queue:
-    """The queue, ordered again only when the ledger grew or another search was made."""
+def _queue(bench: Bench, found: StoredEvidence | None, order: Drawn) -> Queue | None:
+    """The queue, ordered again only when the ledger grew or another search was made; None where there is nothing."""
     log = bench.log()
-    key = (order, log[-1].seq if log else 0, found.key, found.seconds)
+    key = (order, log[-1].seq if log else 0, found.key if found else "", found.seconds if found else 0.0)
     known = _QUEUES.setdefault(bench, {})
     if key not in known:
         for old in [old for old in known if old[1:] != key[1:]]:
             del known[old]
-        known[key] = queue(bench.project, found, _curated(bench), _collection(bench), order)
+        known[key] = queue_if_any(bench.project, found, _curated(bench), _collection(bench), order)
     return known[key]

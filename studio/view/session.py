@@ -29,7 +29,7 @@ _PATIENCE = 60.0
 """Seconds that a decision waits for another process that is deciding, such as a rule over a million rows."""
 _AHEAD = 1_000
 """Rows of one decision whose reason is shown before the engine has answered; their status is shown of all."""
-_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.GROUP, Action.JUDGE)
+_REMARKS = (Action.TAG, Action.UNTAG, Action.NOTE, Action.GROUP, Action.JUDGE, Action.ASK)
 """What leaves the status of a row as it is."""
 KEPT, REMOVED, EDITED, MOVED = range(len(STATUSES))
 

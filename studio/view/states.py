@@ -112,7 +112,7 @@ def decided(bench: Bench) -> npt.NDArray[np.bool_]:
 
 def _settled(bench: Bench) -> npt.NDArray[np.bool_]:
     """Which rows a person kept, dropped, edited or moved; a tag or a note settles nothing."""
-    remarks = [action.value for action in (Action.TAG, Action.UNTAG, Action.NOTE, Action.JUDGE)]
+    remarks = [one.value for one in (Action.TAG, Action.UNTAG, Action.NOTE, Action.JUDGE, Action.ASK)]
     mask = np.zeros(bench.rows.height, dtype=np.bool_)
     said = acts(bench).filter(pl.col("person") & ~pl.col("action").is_in(remarks))
     mask[said["position"].to_numpy()] = True
