@@ -13,6 +13,8 @@ from typer.main import get_command
 from studio.cli.answers_app import answers_app
 from studio.cli.app import app
 from studio.cli.dispatch import with_open
+from studio.cli.evaluation_app import evaluation_app
+from studio.cli.misses_app import misses_app
 from studio.cli.output import say
 from studio.cli.runs_app import runs_app
 from studio.cli.training_app import training_app
@@ -22,6 +24,8 @@ _PROGRAM = "harrier-studio"
 app.add_typer(answers_app)
 app.add_typer(training_app)
 app.add_typer(runs_app)
+app.add_typer(evaluation_app)
+app.add_typer(misses_app)
 # Typer carries click inside or beside it, by version; this finds the base of its errors in both.
 _ClickException: type[Exception] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -25,12 +25,16 @@ from studio.runs.summary import RunSummary, summaries
 from studio.runs.tailing import LogReader
 from studio.text.safe import json_safe
 
+if TYPE_CHECKING:
+    from studio.evaluation.summary import EvaluationSummary
+
 LOOK_SECONDS = 0.5
 """How often a follower looks for what is new."""
 
 _COLUMNS = (
     "run", "state", "done", "step", "time", "metric", "queries", "score", "baseline", "verdict", "p", "alerts",
 )  # fmt: skip
+_EVALUATION_COLUMNS = ("evaluation", "state", "set", "queries", "systems", "metric", "best", "score", "made (UTC)")
 _LOG_LINES = 200
 _RUNGS = {
     "request": "asked to save a checkpoint and end; SIGTERM",
@@ -48,15 +52,48 @@ class How(NamedTuple):
     as_json: bool = False
 
 
-def runs(root: Path, as_json: bool) -> None:
-    """`runs`."""
-    found = summaries(_project(root))
-    if as_json:
+def runs(root: Path, as_json: bool, evaluations: bool = False) -> None:
+    """`runs`; `evaluations`: with JSON, tell of them too."""
+    project = _project(root)
+    found = summaries(project)
+    if as_json and not evaluations:
         emit_json([run._asdict() for run in found])
         return
-    if not found:
-        say(f"no run yet; make one with: harrier-studio train --project {root}")
+    # Evaluations are read where they are asked for: whoever only watches runs waits for nothing else.
+    from studio.evaluation.summary import evaluation_summaries
+
+    measured = evaluation_summaries(project)
+    if as_json:
+        emit_json({"runs": [run._asdict() for run in found], "evaluations": [one._asdict() for one in measured]})
         return
+    if found:
+        _print_runs(found)
+    else:
+        say(f"no run yet; make one with: harrier-studio train --project {root}")
+    if found and measured:
+        emit()
+    if measured:
+        _print_evaluations(measured)
+
+
+def _print_evaluations(found: list[EvaluationSummary]) -> None:
+    emit_table(_EVALUATION_COLUMNS, [
+        (
+            one.name,
+            f"{one.state}, {one.failed} failed" if one.failed else one.state,
+            one.set,
+            "" if one.queries is None else one.queries,
+            one.systems,
+            one.metric,
+            one.best,
+            _score(one.score),
+            one.made[:16].replace("T", " "),
+        )
+        for one in found
+    ])  # fmt: skip
+
+
+def _print_runs(found: list[RunSummary]) -> None:
     emit_table(_COLUMNS, [
         (
             run.name,

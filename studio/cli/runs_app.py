@@ -24,11 +24,20 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name.")]
 
 
 @runs_app.command()
-def runs(project: ProjectDir = Path("."), as_json: AsJson = False) -> None:
-    """List the runs of a project: what each is doing, how far it is, and what it is worth so far."""
+def runs(
+    project: ProjectDir = Path("."),
+    evaluations: Annotated[
+        bool, typer.Option("--evaluations", help="With --json: an object of runs and evaluations, not a list of runs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of a project: what each is doing, how far it is, and what it is worth so far; and its evaluations.
+
+    An evaluation is opened again by: harrier-studio compare NAME.
+    """
     from studio.cli import monitoring
 
-    monitoring.runs(project, as_json)
+    monitoring.runs(project, as_json, evaluations)
 
 
 @runs_app.command()
