@@ -21,8 +21,8 @@ from studio.view.where import Where, format, parse
 
 PANELS = ("pairs", "duplicates", "false_negatives", "prompts", "train", "runs", "evaluate", "export")
 """The interface's panels, in the order of their number keys."""
-_LIMITS = {"pairs": 50, "duplicates": 20, "false_negatives": 10, "prompts": 1, "runs": 1}
-"""How many rows, clusters, previews or runs in full are shown unless --limit says otherwise."""
+_LIMITS = {"pairs": 50, "duplicates": 20, "false_negatives": 10, "prompts": 1, "runs": 1, "evaluate": 1}
+"""How many rows, clusters, previews, runs or evaluations in full are shown unless --limit says otherwise."""
 _TEXT = 200
 _MEMBERS = 20
 _EDGES = 20
@@ -40,12 +40,10 @@ def show(panel: str, root: Path, where: str, limit: int | None, as_json: bool) -
         as_json: print one JSON document instead.
 
     Raises:
-        UsageError: there is no such panel, it is not built yet, or the filter is wrong.
+        UsageError: there is no such panel, or the filter is wrong.
         ProjectError: there is no sound project.
     """
     refuse_unknown(panel)
-    if panel not in _SHOWN:
-        raise UsageError(f"The panel `{panel}` is not built yet.", remedy=f"there are {', '.join(_SHOWN)}")
     if where and panel not in ("pairs", "prompts"):
         raise UsageError(f"`{panel}` takes no filter.", remedy="leave --where out, or show pairs")
     _SHOWN[panel](Bench(root), parse(where), limit or _LIMITS.get(panel, 0), as_json)
@@ -298,6 +296,12 @@ def _runs(bench: Bench, where: Where, limit: int, as_json: bool) -> None:
     show_runs(bench, limit, as_json)
 
 
+def _evaluate(bench: Bench, where: Where, limit: int, as_json: bool) -> None:
+    from studio.cli.showing_evaluations import show_evaluate
+
+    show_evaluate(bench, limit, as_json)
+
+
 _SHOWN: Mapping[str, Any] = {
     "pairs": _pairs,
     "duplicates": _duplicates,
@@ -305,5 +309,6 @@ _SHOWN: Mapping[str, Any] = {
     "prompts": _prompts,
     "train": _train,
     "runs": _runs,
+    "evaluate": _evaluate,
     "export": _export,
 }

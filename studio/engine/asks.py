@@ -40,6 +40,12 @@ ASKS: dict[str, Function | str] = {
     "mining_plan": "studio.view.mining:mining_plan",
     "runs": "studio.view.runs:runs",
     "pin_baseline": "studio.view.runs:pin_baseline",
+    "evaluations": "studio.view.evaluations:evaluations",
+    "evaluated_pair": "studio.view.evaluated_pairs:evaluated_pair",
+    "evaluation_query": "studio.view.evaluated_pairs:evaluation_query",
+    "evaluation_slices": "studio.view.evaluated_pairs:evaluation_slices",
+    "rows_of_query": "studio.view.evaluated_pairs:rows_of_query",
+    "send_miss": "studio.view.misses:send_miss",
     "text_numbers": "studio.view.evidence:text_numbers",
 }
 """Questions about the open project: each function gets the `Bench` and the named arguments of the ask.

@@ -305,6 +305,8 @@ JOBS: dict[str, Function | str] = {
     "smoke": "studio.engine.training:smoke",
     "matrix_plan": "studio.engine.training:matrix_plan",
     "matrix": "studio.engine.training:matrix",
+    "evaluate": "studio.engine.evaluation:evaluate",
+    "evaluate_on": "studio.engine.evaluation:go_on",
 }
 """Each function gets the `Context`, a progress callback and the named arguments of the job.
 

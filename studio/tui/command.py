@@ -68,13 +68,27 @@ PANELS: tuple[tuple[str, str, str], ...] = (
 """Name, title and short title of every panel, in the order of their number keys."""
 
 DIALOGS = frozenset(
-    {"confirm", "contract", "dialog", "edit", "help", "histogram", "log", "matrix", "path", "tell", "tour"}
+    {
+        "asked",
+        "confirm",
+        "contract",
+        "dialog",
+        "edit",
+        "help",
+        "histogram",
+        "log",
+        "matrix",
+        "path",
+        "query",
+        "tell",
+        "tour",
+    }
 )
 """Places over the screen: while one is open nothing else has keys."""
 
 _WITH_TABLE = ("pairs",)
 """Panels that hold the table of pairs."""
-_TYPED_IN = frozenset({"contract", "dialog", "edit", "import", "path"})
+_TYPED_IN = frozenset({"asked", "contract", "dialog", "edit", "import", "path"})
 """Places in which text is typed: a key that types cannot be a command there."""
 
 _MODIFIERS = frozenset({"alt", "ctrl", "shift", "super", "hyper", "meta"})

@@ -104,6 +104,7 @@ def chart(
     baseline: float | None = None,
     marks: Iterable[Mark] = (),
     last: float | None = None,
+    unit: str = "step",
 ) -> list[Content]:
     """Draw curves in `width` columns and `height` lines, the one with the steps included.
 
@@ -115,6 +116,7 @@ def chart(
         baseline: a value to draw a dotted line at.
         marks: signs over the curves.
         last: the step at the right end; without it the last there is.
+        unit: what steps are called.
     """
     marks = [mark for mark in marks if math.isfinite(mark.value)]
     values = [value for curve in curves for value in curve.values if math.isfinite(value)]
@@ -143,7 +145,7 @@ def chart(
         lines.append(
             Content.assemble((f"{label:>{_LABEL - 2}} ", "dim"), ("┤" if labelled else "│", "dim"), cells.line(y))
         )
-    return [*lines, _steps_line(scale, cells.width)]
+    return [*lines, _steps_line(scale, cells.width, unit)]
 
 
 def spark(values: Sequence[float | None], width: int, top: float | None = None) -> str:
@@ -209,9 +211,9 @@ def _rounded(low: float, high: float) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _steps_line(scale: _Scale, width: int) -> Content:
+def _steps_line(scale: _Scale, width: int, unit: str) -> Content:
     """The axis below: the first step and the last."""
-    ends = f"{scale.first:,.0f}", f"step {scale.last:,.0f}"
+    ends = f"{scale.first:,.0f}", f"{unit} {scale.last:,.0f}"
     first, last = ends if sum(map(len, ends)) < width else ("", f"{scale.last:,.0f}")
     return Content.styled(" " * (_LABEL - 1) + "└" + first + last.rjust(width - len(first), "─"), "dim")
 

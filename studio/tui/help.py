@@ -32,6 +32,8 @@ PLACES: Mapping[str, str] = {
     "histogram": "Lengths",
     "log": "Log of a run",
     "matrix": "Choosing rows of the matrix",
+    "query": "A query in full",
+    "asked": "Asking what to evaluate",
     "confirm": "Yes or no",
     "dialog": "Other dialogs",
     "path": "Asking for a path",

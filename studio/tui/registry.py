@@ -26,10 +26,10 @@ STUDIO: tuple[Command, ...] = (
 def panel_screens() -> Mapping[str, type[PanelScreen]]:
     """The screen of every panel, by its name."""
     from studio.tui.duplicates import DuplicatesScreen
+    from studio.tui.evaluate import EvaluateScreen
     from studio.tui.export import ExportScreen
     from studio.tui.false_negatives import FalseNegativesScreen
     from studio.tui.pairs import PairsScreen
-    from studio.tui.places import EvaluateScreen
     from studio.tui.prompts import PromptsScreen
     from studio.tui.runs import RunsScreen
     from studio.tui.train import TrainScreen
@@ -56,6 +56,8 @@ def all_commands() -> tuple[Command, ...]:
     from studio.tui.histogram import HISTOGRAM
     from studio.tui.importing import IMPORT
     from studio.tui.matrix_rows import MATRIX
+    from studio.tui.new_evaluation import NEW
+    from studio.tui.query_screen import QUERY
     from studio.tui.run_log import LOG
     from studio.tui.table import TABLE
     from studio.tui.tour import TOUR
@@ -71,6 +73,8 @@ def all_commands() -> tuple[Command, ...]:
         *HISTOGRAM,
         *LOG,
         *MATRIX,
+        *NEW,
+        *QUERY,
         *CONFIRM,
         *DIALOG,
         *PATH,

@@ -27,13 +27,22 @@ class Chart:
         log: bool = False,
         baseline: float | None = None,
         marks: Sequence[Mark] = (),
+        unit: str = "step",
     ) -> None:
         self._title, self._curves, self._log, self._baseline, self._marks = title, curves, log, baseline, marks
+        self._unit = unit
 
     def drawn(self, width: int, height: int, last: float | None) -> list[Content]:
         """Title and chart, every line `width` columns."""
         found = chart(
-            self._curves, width, height - 1, log=self._log, baseline=self._baseline, marks=self._marks, last=last
+            self._curves,
+            width,
+            height - 1,
+            log=self._log,
+            baseline=self._baseline,
+            marks=self._marks,
+            last=last,
+            unit=self._unit,
         )
         return [padded(line, width) for line in (safe(self._title, width).stylize("bold"), *found)]
 

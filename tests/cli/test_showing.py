@@ -16,10 +16,12 @@ from studio.checks.base import configured, run_checks
 from studio.cli.picturing import picture
 from studio.cli.showing import PANELS, show
 from studio.errors import ProjectError, UsageError
+from studio.evaluation.systems import Dense, Lexical
 from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from tests.checks.test_near_duplicates import LONG
 from tests.cli.conftest import environment
+from tests.evaluations_by_hand import COST, retrieval, stored
 from tests.runs_by_hand import trained
 
 Make = Callable[..., Project]
@@ -123,13 +125,32 @@ def test_runs_shows_every_run_and_the_first_in_full(make_project: Make, capsys: 
     assert "gone: lost, 20% done" in out and "its process is gone" in out and "similarity" in out
 
 
+def test_an_evaluation_is_shown_in_lines_and_as_json(make_project: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    project = make_project(ROWS)
+    show("evaluate", project.root, "", None, as_json=False)
+    said = capsys.readouterr()
+    assert said.out == "evaluate: 0 evaluations, 0 finished runs\n" and "harrier-studio evaluate" in said.err
+    pairs = [(f"question {at}?", f"answer {at}") for at in range(12)]
+    systems = [
+        ("before", Dense(model="a"), [2] * 12),
+        ("after", Dense(run="x"), [1] * 12),
+        ("words", Lexical(), "no"),
+    ]
+    stored(project.root, "first", retrieval(pairs), systems, cost=COST)
+    show("evaluate", project.root, "", None, as_json=False)
+    out = capsys.readouterr().out
+    assert "first: 3 systems" in out and "dense, after: 1.0000" in out and "12 wins, 0 ties, 0 losses" in out
+    assert "VERDICT: WIN" in out and "not run: no" in out and "4.2 ms (p50)" in out
+    show("evaluate", project.root, "", None, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert [line["wins"] for line in told["shown"][0]["systems"]] == [0, 12, 0]
+
+
 def test_what_cannot_be_shown_is_said(make_project: Make, tmp_path: Path) -> None:
     project = make_project(ROWS)
     with pytest.raises(UsageError) as error:
         show("duplicate", project.root, "", None, as_json=False)
     assert "duplicates" in str(error.value)
-    with pytest.raises(UsageError, match="not built yet"):
-        show("evaluate", project.root, "", None, as_json=False)
     with pytest.raises(UsageError, match="takes no filter"):
         show("export", project.root, "split:test", None, as_json=False)
     with pytest.raises(ProjectError):

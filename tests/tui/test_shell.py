@@ -26,7 +26,6 @@ from studio.tui.app import RunningJob, StudioApp
 from studio.tui.command import DIALOGS, PANELS, key_name
 from studio.tui.dialogs import Confirm
 from studio.tui.panel import PanelScreen, Tabs
-from studio.tui.places import PlaceScreen
 from studio.tui.registry import all_commands, panel_screens
 from tests.tui.driving import Driver, driving
 
@@ -126,22 +125,6 @@ def test_footer_agrees_with_the_registry(make_project: Callable[..., Project]) -
                 }
                 shown = {action.removeprefix("app."): label for action, label in footer(driver).items()}
                 assert shown == wanted
-
-    drive(flow)
-
-
-def test_a_panel_that_is_not_built_says_what_it_will_do(make_project: Callable[..., Project]) -> None:
-    root = make_project(ROWS).root
-    places = [screen for screen in panel_screens().values() if issubclass(screen, PlaceScreen)]  # type: ignore[arg-type]
-
-    async def flow() -> None:
-        async with driving(root, (80, 24)) as driver:
-            for place in places:
-                await driver.press(str([name for name, _, _ in PANELS].index(place.place) + 1))
-                text = " ".join(driver.text.split())
-                assert "not built yet" in text and "It will:" in text and "Until then:" in text
-                for will in (*place.will, place.until):
-                    assert " ".join(will.split()) in text
 
     drive(flow)
 

@@ -27,6 +27,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from studio.cleaning import check_project
+from studio.evaluation.systems import Dense, Given, Lexical
 from studio.project.project import Project
 from studio.project.settings import InterfaceSettings, ProjectSettings, UserSettings
 from studio.training.presets import PRESETS
@@ -35,6 +36,7 @@ from studio.tui.app import StudioApp
 from studio.view.exporting import ExportPlan, command
 from studio.view.run_command import command as run_command
 from tests.conftest import snapshot as pairs
+from tests.evaluations_by_hand import COST, retrieval, stored
 from tests.runs_by_hand import queued, trained
 from tests.tui.driving import PATIENCE, Driver
 
@@ -324,8 +326,26 @@ def _runs(root: Path) -> None:
     queued(root, ["F-batch-512"])
 
 
-def test_a_place_that_is_not_built(picture: Picture, root: Path) -> None:
-    picture(root, SMALL, _shows("Evaluate: not built yet", "Until then:"), panel="evaluate")
+@SIZES
+def test_evaluate(picture: Picture, root: Path, size: tuple[int, int]) -> None:
+    ranks = [1, 2, 2, 3, None, 1, 2, 3, 1, 4, 2, 1]
+    systems: list[Any] = [
+        ("harrier-tiny", Dense(model="harrier-tiny"), ranks),
+        ("run B-first", Dense(run="B-first"), [1, 1, 1, 1, 5, 1, 1, 2, 1, 1, 9, 1]),
+        ("harrier-tiny dim 32", Dense(model="harrier-tiny", dim=32), [1, 2, 3, 3, None, 1, 3, 3, 1, 5, 2, 1]),
+        ("bm25", Lexical(), [1, 1, 2, 1, None, 3, 1, 1, None, 1, 1, 2]),
+        ("theirs", Given(path="theirs.trec"), ranks),
+        ("bge-m3", Dense(model="BAAI/bge-m3"), "BAAI/bge-m3 is out of reach."),
+    ]
+    leaked = {"r8": "equals the query of row 8"}
+    stored(root, "held-out", retrieval([(query, positive) for query, positive, _ in _ROWS], leaked), systems, cost=COST)
+
+    async def act(driver: Driver) -> None:
+        await driver.press("right", "down")
+        await driver.until(lambda: "VERDICT" in driver.text and (size == SMALL or "clean" in driver.text))
+        assert "reference of its class" in driver.text and "7/4/1" in driver.text
+
+    picture(root, size, act, panel="evaluate")
 
 
 def test_help(picture: Picture, root: Path) -> None:
