@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +38,8 @@ from studio.tui.themes import THEMES
 from studio.view.session import Session, Step
 
 NEXT_STEP = "?: help"
+_LEFT_TO_LEAVE = 5.0
+"""Seconds."""
 _OF_A_PROJECT = ("panel", "undo", "redo", "check")
 _HARMLESS = Harmless()
 _CLIPBOARD_BYTES = 74_000
@@ -123,8 +127,9 @@ class StudioApp(App[None], inherit_bindings=False):
         """Open what was asked for."""
         if not self.is_headless and not self.is_web and sys.platform != "win32":
             # Left to themselves these signals would leave the terminal raw and on the alternate screen.
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, self.exit, None, 128 + signal.SIGTERM)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self.set_keymap(self._keys)
         for name, screen in panel_screens().items():
             self.add_mode(name, screen)
@@ -132,6 +137,14 @@ class StudioApp(App[None], inherit_bindings=False):
             self.welcome()
         else:
             self.open_place(self._place)
+
+    def _hang_up(self) -> None:
+        """Leave, as the terminal does: what still waits to be drawn on it must not keep the studio alive."""
+        code = 128 + signal.SIGHUP
+        last = threading.Timer(_LEFT_TO_LEAVE, os._exit, (code,))
+        last.daemon = True
+        last.start()
+        self.exit(None, code)
 
     def welcome(self) -> None:
         """Show the first screen."""

@@ -298,8 +298,14 @@ class EvaluateScreen(PanelScreen):
             return
         width = self._width("#ev-systems")
         classes = [line.of_class for line in report.systems]
+        references = {line.name for line in report.systems if line.is_reference}
         lines = [
-            table_line(line, width, first=at == 0 or classes[at - 1] != line.of_class)
+            table_line(
+                line,
+                width,
+                first=at == 0 or classes[at - 1] != line.of_class,
+                own=bool(line.reference) and line.reference not in references,
+            )
             for at, line in enumerate(report.systems)
         ]
         here = self._system

@@ -67,14 +67,14 @@ def table_head(width: int) -> Content:
     )
 
 
-def table_line(line: SystemLine, width: int, *, first: bool) -> Content:
-    """One system of the table; `first`: of its class."""
+def table_line(line: SystemLine, width: int, *, first: bool, own: bool) -> Content:
+    """One system of the table; `first`: of its class; `own`: it is compared with its own whole vectors."""
     name = _name_width(width)
-    sign = "✗" if line.error else "◆" if line.is_reference else " "
+    sign = "✗" if line.error else "◆" if line.is_reference else "↳" if own else " "
     parts: list[str | Content | tuple[str, str]] = [
         f"{line.of_class if first else '':<{_CLASS}} ",
         (f"{sign} ", "bold"),
-        f"{safe_text(line.name, name):<{name}} ",
+        f"{_short(line.name, name):<{name}} ",
         f"{score_words(line.score):>{_SCORE}} ",
     ]
     if width >= WIDE:
@@ -105,6 +105,15 @@ def judged_words(line: SystemLine) -> tuple[str, str]:
 def _name_width(width: int) -> int:
     taken = _CLASS + 1 + 2 + 1 + _SCORE + 1 + _DIFFERENCE + 1 + _TALLY + (1 + _INTERVAL if width >= WIDE else 0)
     return min(max(width - taken, _LEAST_NAME), _NAME)
+
+
+def _short(name: str, width: int) -> str:
+    """A name cut in its middle: what tells forms of one model apart stands at the end."""
+    words = safe_text(name)
+    if len(words) <= width:
+        return words
+    end = (width - 1) // 2
+    return f"{words[: width - 1 - end]}…{words[-end:]}"
 
 
 def _own(line: SystemLine) -> str:
@@ -208,7 +217,7 @@ def metric_lines(report: Report, width: int) -> Iterator[Content]:
         for line in report.systems:
             if not line.error:
                 cells = " ".join(f"{_cell(line, metric):>{cell}}" for metric in shown)
-                yield Content.assemble(f"{safe_text(line.name, name):<{name}} ", cells)
+                yield Content.assemble(f"{_short(line.name, name):<{name}} ", cells)
     if len(report.tables) > 1:
         yield Content.styled("± is half of the 95 % interval; m makes the table by another metric", "dim")
 

@@ -99,6 +99,7 @@ class Terminal:
             start_new_session=True,
         )
         self.output = b""
+        self._closed = False
 
     def read(self, seconds: float) -> bool:
         """Take what comes within some seconds; return whether anything came."""
@@ -138,6 +139,15 @@ class Terminal:
         assert self.process.returncode is not None
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """Close the terminal, as a lost connection or a closed window does."""
+        os.close(self._master)
+        os.close(self.slave)
+        self._closed = True
+        # A shell that ends sends both to what it leaves behind.
+        for number in (signal.SIGHUP, signal.SIGCONT):
+            self.process.send_signal(number)
+
     def close(self) -> None:
         """End everything."""
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -146,8 +156,9 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._master)
-        os.close(self.slave)
+        if not self._closed:
+            os.close(self._master)
+            os.close(self.slave)
 
 
 @pytest.fixture
@@ -230,6 +241,15 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals, terminal: Callable[...
     assert_nothing_left(screen, project)
     assert_nothing_steers(screen.output)
     assert b"Traceback" not in screen.output
+
+
+def test_a_terminal_that_is_gone_takes_the_studio_with_it(terminal: Callable[..., Terminal], project: Project) -> None:
+    screen = terminal()
+    engine = psutil.Process(engine_pid(project))
+    screen.hang_up()
+    screen.process.wait(SECONDS)
+    psutil.wait_procs([engine], SECONDS)
+    assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_fault_in_a_handler(terminal: Callable[..., Terminal], project: Project, tmp_path: Path) -> None:
