@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from studio.cli.output import emit, emit_json
-from studio.cli.telling import Show, print_grid, tell
+from studio.cli.telling import Show, check_files, print_grid, tell
 from studio.errors import ProjectError, UsageError
+from studio.evaluation.comparison import named, refusal
 from studio.evaluation.opening import opened
 from studio.evaluation.per_query import PerQuery, against, detail
 from studio.evaluation.reporting import pair_of
 from studio.evaluation.requests import plain
 from studio.evaluation.results import Evaluation
 from studio.evaluation.tables import Grid, score, signed
+from studio.evaluation.wording import shortened
+from studio.runs.folder import run_folder
 from studio.text.safe import visible
 
 _SHOWN_CHARACTERS = 300
@@ -29,22 +32,45 @@ def compare(root: Path, names: tuple[str, ...], show: Show, worst: int) -> None:
         raise ProjectError(
             "There is no harrier-studio project here.", where=str(root), remedy="name one with --project"
         )
+    check_files(show)
     evaluation = opened(root.resolve(), names)
+    both = () if show.references else _two(root, evaluation, names)
     if not worst:
-        tell([evaluation], show)
+        tell([evaluation], show._replace(references=both[1:] if _comparable(evaluation, both) else show.references))
         return
-    a, b = pair_of(evaluation, show.metric, show.references)
+    a, b = both or pair_of(evaluation, show.metric, show.references)
     if not a:
         raise UsageError(
             "Two systems of one class are needed to go query by query.",
             why=f"there are {', '.join(f'`{one.name}` ({one.of_class})' for one in evaluation.systems)}",
-            remedy="name both, as EVALUATION/SYSTEM; --reference says which is the baseline",
+            remedy="name both as EVALUATION/SYSTEM, the new one first and the baseline second",
         )
     found = against(evaluation, a, b, show.metric)
     if show.as_json:
         emit_json(_as_json(evaluation, found, worst))
     else:
         _print(evaluation, found, worst)
+
+
+def _two(root: Path, evaluation: Evaluation, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The two systems that two names stand for, the new one and the baseline; none if they stand for others, too."""
+    if len(names) != 2:
+        return ()
+    there = {system.name for system in evaluation.systems}
+    found: list[str] = []
+    for name in names:
+        of, _, system = name.removeprefix("evaluation:").removeprefix("run:").partition("/")
+        if not system and (name.startswith("evaluation:") or not run_folder(root, of).spec.exists()):
+            return ()
+        # Where two systems have one name, that of their evaluation, or `runs`, stands before it.
+        known = (system, f"{of}/{system}") if system else (of, f"runs/{of}")
+        found += [called for called in known if called in there][:1]
+    return tuple(found) if len(set(found)) == 2 else ()
+
+
+def _comparable(evaluation: Evaluation, both: tuple[str, ...]) -> bool:
+    """Whether the table holds two systems that may be compared, so that the second can be the reference."""
+    return len(both) == 2 == len(evaluation.systems) and not refusal(*(named(evaluation, name) for name in both))
 
 
 def _as_json(evaluation: Evaluation, found: PerQuery, worst: int) -> Any:
@@ -79,7 +105,7 @@ def _query(evaluation: Evaluation, found: PerQuery, place: int) -> dict[str, Any
 
 def _print(evaluation: Evaluation, found: PerQuery, worst: int) -> None:
     columns = shutil.get_terminal_size((120, 24)).columns
-    emit(f"{found.a} against {found.b}, by {found.metric}")
+    emit(f"{shortened(found.a)} (new) against {shortened(found.b)} (baseline), by {found.metric}")
     emit(f"{found.tally.wins:,} better, {found.tally.ties:,} alike, {found.tally.losses:,} worse")
     if found.moves:
         emit()

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 import typer
 
-from studio.cli.output import progress_bar, say
-from studio.cli.telling import Show, tell
-from studio.errors import ExitCode, UsageError
+from studio.cli.output import say
+from studio.cli.telling import Show, check_files, steps, tell
+from studio.errors import Cancelled, ConfigError, ExitCode, UsageError
 from studio.evaluation import evaluating
 from studio.evaluation.benchmarks import expanded
+from studio.evaluation.checking import check_references
 from studio.evaluation.collecting import SetOptions
-from studio.evaluation.metrics import METRICS
+from studio.evaluation.metrics import METRICS, metric
 from studio.evaluation.parsing import distinct, parse, read_systems, ready
 from studio.evaluation.reporting import unable
+from studio.evaluation.requests import load_request
 from studio.evaluation.results import Evaluation
+from studio.evaluation.sets import RetrievalSet, SetKind
 from studio.evaluation.storing import evaluation_folder, existing_evaluation, free_name, plain_name
 from studio.evaluation.systems import Named, SystemClass
 from studio.evaluation.trec_runs import of_trec_runs
+from studio.evaluation.wording import numbered
+from studio.pairs.roles import NO_ROLES, Roles
 from studio.project.project import Project
+
+_COSTS = "; what each costs is measured, too, which takes its time: --no-operations leaves that out"
 
 
 class Wanted(NamedTuple):
@@ -37,7 +46,7 @@ class Wanted(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """What is taken of a set (`SetOptions`)."""
+    """What is taken of a set, and how it is read (`SetOptions`)."""
 
     split: str | None = None
     queries: int = 0
@@ -45,31 +54,31 @@ class Drawn(NamedTuple):
     seed: int = 0
     revision: str | None = None
     self_hits: str | None = None
+    kind: str | None = None
+    roles: Roles = NO_ROLES
 
 
 def evaluate(root: Path, wanted: Wanted, drawn: Drawn, show: Show) -> None:
     """`evaluate`."""
     project = Project.open(root)
+    check_files(show)
+    main = _metric(show)
     if _goes_on(project, wanted, drawn):
         folder = existing_evaluation(project.root, cast(str, wanted.name))
-        with progress_bar() as progress:
+        check_references(show.references, load_request(folder).systems)
+        with steps() as progress, _resumable(project, folder.name):
             found = [evaluating.go_on(project, folder.name, progress)]
         _told(found, show)
         return
     systems = _systems(project, wanted)
+    check_references(show.references, systems)
     sets = tuple(one for asked in wanted.sets or ("held-out",) for one in expanded(asked))
-    options = SetOptions(
-        drawn.split,
-        drawn.queries,
-        drawn.corpus,
-        drawn.seed,
-        drawn.revision,
-        cast(Literal["keep", "remove"] | None, drawn.self_hits),
-    )
+    options = _options(drawn, sets)
     found = []
-    for set_name in sets:
+    for place, set_name in enumerate(sets):
         name = _name(project, wanted.name, set_name, len(sets))
-        with progress_bar() as progress:
+        say(f"{name}: {numbered(len(systems), 'system')} on {set_name}" + (_COSTS if wanted.operations else ""))
+        with steps() as progress, _resumable(project, name, sets[place + 1 :]):
             found.append(
                 evaluating.evaluate(
                     project,
@@ -78,7 +87,7 @@ def evaluate(root: Path, wanted: Wanted, drawn: Drawn, show: Show) -> None:
                     options,
                     systems,
                     METRICS,
-                    show.metric or METRICS[0],
+                    main,
                     operations=wanted.operations,
                     argv=("harrier-studio", *sys.argv[1:]),
                     progress=progress,
@@ -96,19 +105,81 @@ def evaluate_runs(runs: tuple[Path, ...], qrels: Path | None, of_class: str, sho
             why="--trec-run is missing" if not runs else "--qrels is missing",
             remedy="name both: harrier-studio evaluate --trec-run RUN --qrels QRELS",
         )
-    with progress_bar() as progress:
-        found = of_trec_runs(runs, qrels, SystemClass(of_class), show.metric or METRICS[0], progress=progress)
+    check_files(show)
+    main = _metric(show)
+    if len({path.resolve() for path in runs}) < len(runs):
+        say("a run that is named twice is scored once")
+    with steps() as progress:
+        found = of_trec_runs(runs, qrels, SystemClass(of_class), main, progress=progress)
     _told([found], show)
+
+
+def _metric(show: Show) -> str:
+    """The metric that decides.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    try:
+        return metric(show.metric or METRICS[0]).name
+    except ConfigError as error:
+        raise UsageError(error.what, where=error.where, why=error.why, remedy=error.remedy) from error
+
+
+def _options(drawn: Drawn, sets: Sequence[str]) -> SetOptions:
+    """What to take of the sets.
+
+    Raises:
+        UsageError: columns are named, and a set is the project's own or a run's.
+    """
+    own = next((name for name in sets if name.split(":")[0] in ("held-out", "run")), None)
+    if drawn.roles != NO_ROLES and own is not None:
+        raise UsageError(
+            f"`{own}` has no columns to be named.",
+            remedy="--query, --positive, --negative and --score name columns of a file: --set FILE",
+        )
+    return SetOptions(
+        drawn.split,
+        drawn.queries,
+        drawn.corpus,
+        drawn.seed,
+        drawn.revision,
+        cast(Literal["keep", "remove"] | None, drawn.self_hits),
+        SetKind(drawn.kind) if drawn.kind else None,
+        drawn.roles,
+    )
+
+
+@contextmanager
+def _resumable(project: Project, name: str, after: Sequence[str] = ()) -> Iterator[None]:
+    """Say how to go on with an evaluation that is interrupted; `after`: sets that had to wait for it."""
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled):
+        if evaluation_folder(project.root, name).request.exists():
+            command = ["harrier-studio", "evaluate", "--project", str(project.root), "--name", name]
+            say(f"go on with it: {shlex.join(command)}")
+        if after:
+            say(f"not begun: {', '.join(after)}")
+        raise
 
 
 def _told(evaluations: Sequence[Evaluation], show: Show) -> None:
     """Tell evaluations, and exit with 1 if a system could not be run."""
     tell(evaluations, show)
-    failed = sum(len(unable(one)) for one in evaluations)
-    if failed:
-        whole = sum(len(one.systems) for one in evaluations)
-        say(f"{failed} of {whole} systems could not be run; `evaluate --name NAME` tries them again")
-        raise typer.Exit(ExitCode.FINDINGS)
+    failed = [(one, system) for one in evaluations for system in unable(one)]
+    if not failed:
+        return
+    whole = sum(len(one.systems) for one in evaluations)
+    said = f"{len(failed)} of {numbered(whole, 'system')} could not be run"
+    # BM25 will never say how alike two sentences are; a model that is missing may be there the next time.
+    again = [
+        one.name for one, system in failed if isinstance(one.evaluated, RetrievalSet) or system.of_class == "dense"
+    ]
+    if again:
+        said += f"; to try again: harrier-studio evaluate --name {again[0]}"
+    say(said)
+    raise typer.Exit(ExitCode.FINDINGS)
 
 
 def _goes_on(project: Project, wanted: Wanted, drawn: Drawn) -> bool:
@@ -132,4 +203,7 @@ def _systems(project: Project, wanted: Wanted) -> list[Named]:
         found += read_systems(wanted.file)
     names = wanted.ready or (() if found else ("default",))
     found += [named for name in names for named in ready(name, project)]
-    return list(distinct(found))
+    kept = list(distinct(found))
+    if len(kept) < len(found):
+        say("a system that is named twice is measured once")
+    return kept

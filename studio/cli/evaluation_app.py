@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from studio.cli.app import AsJson, ProjectDir
+from studio.cli.app import AsJson, Negative, Positive, ProjectDir, Query, Score
 
 evaluation_app = typer.Typer()
 
@@ -39,6 +39,14 @@ class SelfHits(str, Enum):
 
     keep = "keep"
     remove = "remove"
+
+
+class KindName(str, Enum):
+    """What a file's items can be."""
+
+    retrieval = "retrieval"
+    similarity = "similarity"
+    triplets = "triplets"
 
 
 Reference = Annotated[
@@ -97,8 +105,18 @@ def evaluate(
         Optional[SelfHits],
         typer.Option(help="A passage with the query's own id (default: as the set's authors do).", show_default=False),
     ] = None,
+    query: Query = None,
+    positive: Positive = None,
+    negative: Negative = None,
+    score: Score = None,
+    kind: Annotated[
+        Optional[KindName],
+        typer.Option(help="What a file's items are (default: told by its columns).", show_default=False),
+    ] = None,
     metric: Metric = "",
-    no_operations: Annotated[bool, typer.Option("--no-operations", help="Do not measure what systems cost.")] = False,
+    no_operations: Annotated[
+        bool, typer.Option("--no-operations", help="Do not measure what systems cost: much faster on small sets.")
+    ] = False,
     reference: Reference = None,
     by: By = None,
     trec_run: Annotated[
@@ -119,9 +137,10 @@ def evaluate(
     """Measure systems on a set: one table, in which only equals are compared, with intervals and p-values.
 
     Everything is stored below evaluations/ of the project and can be opened again: harrier-studio compare NAME.
-    Exit codes: 0 every system was measured, 1 one could not be run (the others stand), 3 the set cannot be used.
+    Exit codes: 0 every system was measured, 1 one could not be run (the others stand), 2 the request makes no sense,
+    3 the set cannot be used.
     """
-    from studio.cli import evaluating, telling
+    from studio.cli import evaluating, jobs, telling
 
     show = telling.Show(metric, tuple(reference or ()), tuple(one.value for one in by or ()), markdown, html,
                            per_query, as_json)  # fmt: skip
@@ -135,9 +154,10 @@ def evaluate(
     evaluating.evaluate(
         project,
         evaluating.Wanted(tuple(set_ or ()), tuple(system or ()), systems, tuple(ready or ()), name, not no_operations),
-        evaluating.Drawn(split, queries, corpus, seed, revision, self_hits.value if self_hits else None),
+        evaluating.Drawn(split, queries, corpus, seed, revision, self_hits.value if self_hits else None,
+                         kind.value if kind else None, jobs.roles(query, positive, negative, score, None, None, None)),
         show,
-    )
+    )  # fmt: skip
 
 
 @evaluation_app.command()
@@ -161,8 +181,8 @@ def compare(
 ) -> None:
     """Open evaluations and finished runs in one table; those on other queries, passages or judgements are refused.
 
-    With --queries two systems of one class are laid side by side: name them as EVALUATION/SYSTEM, the one that is
-    the baseline by --reference.
+    With --queries two systems of one class are laid side by side: EVALUATION/SYSTEM twice, or two runs, the new one
+    first and its baseline second. Of more systems, --reference names the baseline.
     """
     from studio.cli import comparing, telling
 

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 
 from studio.cli.output import emit, emit_json, say
 from studio.view.bench import Bench
-from studio.view.evaluations import Entry, Report, SystemLine, entries, report
+from studio.view.evaluations import Entry, Report, SystemLine, entries, evaluations
 
 
 def show_evaluate(bench: Bench, limit: int, as_json: bool) -> None:
     """Print every evaluation and finished run in a line, and the newest of them in full."""
     root = bench.project.root
     found = entries(root)
-    shown = [report(bench, entry, "", {}) for entry in found[:limit]]
+    answers = [evaluations(bench, entry.name, entry.is_run) for entry in found[:limit]]
+    shown = [answer.report for answer in answers if answer.report]
+    for answer in answers:
+        if answer.wrong:
+            say(f"note: {answer.wrong}")
     if as_json:
         emit_json({"evaluations": [_entry(entry) for entry in found], "shown": [_report(each) for each in shown]})
         return

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from studio.cli.output import emit, emit_json, say
+from studio.cli.output import emit, emit_json, progress_bar, say
+from studio.errors import UnavailableError, UsageError
 from studio.evaluation.markdown import markdown
 from studio.evaluation.page import page
 from studio.evaluation.reporting import Report, as_json, pair_of, report
 from studio.evaluation.results import Evaluation
 from studio.evaluation.sets import RetrievalSet
 from studio.evaluation.tables import Grid, cost_grid, heading, metrics_grid, slices_grid, systems_grid, verdicts
+from studio.evaluation.wording import numbered, shortened
 from studio.files import write_text
+from studio.progress import Progress
 from studio.text.safe import visible, width
 
 _SHORTEST_NAME = 24
@@ -33,6 +38,67 @@ class Show(NamedTuple):
     html: Path | None = None
     per_query: bool = False
     as_json: bool = False
+
+
+def check_files(show: Show) -> None:
+    """Refuse files that cannot be written, before the work whose outcome they are to hold.
+
+    Raises:
+        UsageError: it is a folder, or there is no folder for it.
+        UnavailableError: that folder cannot be written to.
+    """
+    for option, path in (("--markdown", show.markdown), ("--html", show.html)):
+        if path is None:
+            continue
+        if path.is_dir():
+            raise UsageError(f"{option} names a folder.", where=str(path), remedy=f"name a file in it: {path}/report")
+        if not path.parent.is_dir():
+            why = "it is a file" if path.parent.exists() else "it is not there"
+            raise UsageError(
+                f"{option} is to be written where there is no folder.",
+                where=str(path.parent),
+                why=why,
+                remedy="make the folder, or name another",
+            )
+        if not os.access(path.parent, os.W_OK):
+            raise UnavailableError(f"{option} is to be written where nothing may be written.", where=str(path.parent))
+
+
+@contextmanager
+def steps() -> Iterator[Progress]:
+    """Yield a progress callback that shows on a terminal what is being done from its first moment on.
+
+    A bar (`output.progress_bar`) shows how far a step is; until it does, and of a step of which nobody knows how long
+    it takes, there is a line with its name.
+    """
+    with progress_bar() as bar:
+        if not sys.stderr.isatty():
+            yield bar
+            return
+        columns = shutil.get_terminal_size((80, 24)).columns - 2
+        shown = ""
+
+        def clear() -> None:
+            nonlocal shown
+            if shown:
+                print("\r" + " " * width(shown) + "\r", end="", file=sys.stderr, flush=True)
+                shown = ""
+
+        def draw(step: str, done: int, total: int | None) -> None:
+            nonlocal shown
+            line = visible(f"{step} …", columns)
+            if not done and line == shown:
+                return
+            clear()
+            bar(step, done, total)
+            if not done:
+                shown = line
+                print("\r" + shown, end="", file=sys.stderr, flush=True)
+
+        try:
+            yield draw
+        finally:
+            clear()
 
 
 def tell(evaluations: Sequence[Evaluation], show: Show) -> None:
@@ -59,30 +125,44 @@ def tell(evaluations: Sequence[Evaluation], show: Show) -> None:
 def _report(evaluation: Evaluation, show: Show) -> Report:
     # Pairs and triplets have a metric of their own, whatever retrieval is measured by.
     metric = show.metric if isinstance(evaluation.evaluated, RetrievalSet) else ""
-    pair = pair_of(evaluation, metric, show.references) if show.by else ("", "")
+    pair = ("", "")
+    if show.by and isinstance(evaluation.evaluated, RetrievalSet):
+        pair = pair_of(evaluation, metric, show.references)
     return report(evaluation, metric, show.references, show.by, pair)
 
 
 def print_grid(grid: Grid, columns: int) -> None:
-    """Print a table that fits so many columns: the last ones are left out, and a long name gets a line of its own."""
-    header, *lines = (tuple(map(visible, line)) for line in (grid.header, *grid.lines))
+    """Print a table in so many columns, a long name on a line of its own.
+
+    Of one with groups the last columns are left out where there is no room; of others they follow below, line by line.
+    """
+    whole = [tuple(map(visible, line)) for line in (grid.header, *grid.lines)]
     indent = 2 if grid.groups else 0
-    shown = len(header)
-    while True:
-        sizes = [max(width(line[at]) for line in [header, *lines]) for at in range(shown)]
-        sizes[0] = min(sizes[0], max(_SHORTEST_NAME, columns - indent - sum(sizes[1:]) - 2 * (shown - 1)))
-        if indent + sum(sizes) + 2 * (shown - 1) <= columns or shown <= grid.needed:
-            break
-        shown -= 1
     if grid.title:
         emit(grid.title)
-    group = ""
-    _line(header, sizes, indent)
-    for place, line in enumerate(lines):
-        if grid.groups and grid.groups[place] != group:
-            group = grid.groups[place]
-            emit(group)
-        _line(line, sizes, indent)
+    begin = 1
+    while begin < len(grid.header):
+        end, sizes = _fitting(whole, begin, columns - indent, grid.needed)
+        header, *lines = ((line[0], *line[begin:end]) for line in whole)
+        group = ""
+        _line(header, sizes, indent)
+        for place, line in enumerate(lines):
+            if grid.groups and grid.groups[place] != group:
+                group = grid.groups[place]
+                emit(group)
+            _line(line, sizes, indent)
+        begin = len(grid.header) if grid.groups else end
+
+
+def _fitting(lines: Sequence[Sequence[str]], begin: int, columns: int, needed: int) -> tuple[int, list[int]]:
+    """Up to which column a table that begins with column `begin` has room, and how wide its columns are."""
+    end = len(lines[0])
+    while True:
+        sizes = [max(width(line[at]) for line in lines) for at in (0, *range(begin, end))]
+        sizes[0] = min(sizes[0], max(_SHORTEST_NAME, columns - sum(sizes[1:]) - 2 * (len(sizes) - 1)))
+        if sum(sizes) + 2 * (len(sizes) - 1) <= columns or len(sizes) <= needed:
+            return end, sizes
+        end -= 1
 
 
 def _line(cells: Sequence[str], sizes: Sequence[int], indent: int) -> None:
@@ -108,13 +188,13 @@ def _print(found: Report) -> None:
     for table, title in ((found.clean, "clean: not seen in training"), (found.overlap, "leaked: seen in training")):
         if table is not None:
             emit()
-            print_grid(systems_grid(table, f"{title}, {table.n:,} queries"), columns)
+            print_grid(systems_grid(table, f"{title}, {numbered(table.n, 'query')}"), columns)
     for grid in (metrics_grid(found), cost_grid(found), *(slices_grid(found, kind) for kind in found.sliced)):
         if grid.lines:
             emit()
             print_grid(grid, columns)
     notes = dict.fromkeys((*found.table.notes, *found.evaluation.notes, *evaluated.about.notes))
-    notes |= dict.fromkeys(f"{one.name}: {note}" for one in found.evaluation.systems for note in one.notes)
+    notes |= dict.fromkeys(f"{shortened(one.name)}: {note}" for one in found.evaluation.systems for note in one.notes)
     if notes:
         emit()
     for note in notes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,24 +11,24 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from studio.errors import ProjectError, UsageError
+from studio.errors import UsageError
 from studio.evaluation.benchmarks import load_benchmark, names_a_benchmark, nearest_names
+from studio.evaluation.columns import kind_of
 from studio.evaluation.held_out import Drawing, held_out
-from studio.evaluation.items import kind_of, queries_with_passages, scored_pairs, triplets
+from studio.evaluation.items import queries_with_passages, scored_pairs, triplets
 from studio.evaluation.judged_tables import assembled, choose_split, is_judged, read_folder
 from studio.evaluation.leaks import leaked
 from studio.evaluation.loaded import Loaded
+from studio.evaluation.project_tests import attributes_of_rows, frozen, kept_split
 from studio.evaluation.sets import About, EvaluationSet, Judged, RetrievalSet, SetKind, SimilaritySet, TripletSet
-from studio.evaluation.text_tables import attributes_of, read_texts, split_parts
+from studio.evaluation.text_tables import read_texts, split_parts
 from studio.evaluation.trec import records
-from studio.files import sha256_of
 from studio.mining.collection import Collection
 from studio.pairs.read import as_records
 from studio.pairs.roles import NO_ROLES, Roles
-from studio.pairs.schema import UNREADABLE
 from studio.progress import Progress, silent
 from studio.project.curate import Curated
-from studio.project.project import Project
+from studio.project.project import SETTINGS_FILE, Project
 from studio.runs.folder import RunFolder, existing_run
 from studio.text.language import languages_of
 from studio.text.safe import visible
@@ -57,7 +56,8 @@ class SetOptions:
         self_hits: whether a passage with the query's own id is kept in a ranking, as trec_eval does, or removed, as
             MTEB does for some tasks; None: as the benchmark's authors do, kept otherwise.
         kind: what a file's items are; None: told by their columns.
-        roles: columns of a file named by hand.
+        roles: columns of a file named by hand: query (the anchor, the left sentence), positive (the right sentence),
+            negatives, score.
     """
 
     split: str | None = None
@@ -111,6 +111,7 @@ def collect(
     if options.revision and (_exists(path) or not names_a_benchmark(name)):
         raise UsageError(f"`{name}` has no revisions.", remedy="only a dataset on the hub has; leave the revision out")
     if _exists(path):
+        _refuse_whole(path)
         loaded = _from_path(path, options, progress)
     elif names_a_benchmark(name):
         loaded = load_benchmark(name, options.split, options.revision, options.roles, progress)
@@ -133,12 +134,30 @@ def _exists(path: Path) -> bool:
 
 
 def _unknown(name: str) -> UsageError:
-    near = nearest_names(name)
+    near = difflib.get_close_matches(name.lower(), [HELD_OUT], cutoff=0.7) + nearest_names(name)
     return UsageError(
         f"There is no set {name!r}.",
         why="it is no file or folder, no benchmark, and not the id of a dataset (org/name)",
         remedy=f"did you mean {' or '.join(near)}?" if near else f"`{HELD_OUT}` is the project's own test",
     )
+
+
+def _refuse_whole(path: Path) -> None:
+    """Refuse the folder of a project or of a run: many tables of rows lie in it, and none of them alone is the test.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if (path / SETTINGS_FILE).exists():
+        raise UsageError(
+            f"`{path}` is a project, and no set.",
+            remedy=f"its own test is the set `{HELD_OUT}`, with --project {path}",
+        )
+    if RunFolder(path).spec.exists() and RunFolder(path).data.is_dir():
+        raise UsageError(
+            f"`{path}` is a run, and no set.",
+            remedy=f"its test is the set `{_RUN}:{RunFolder(path).name}` of its project, or the folder {path / 'data'}",
+        )
 
 
 def _own(project: Project, options: SetOptions, progress: Progress) -> RetrievalSet:
@@ -147,12 +166,12 @@ def _own(project: Project, options: SetOptions, progress: Progress) -> Retrieval
     progress("collect the held-out rows", 0, 1)
     curated = project.curated()
     collection = Collection.of(project, curated)
-    splits = (options.split,) if options.split else _SPLITS
+    splits = (kept_split(collection, options.split),) if options.split else _SPLITS
     drawing = Drawing(splits, options.queries, options.corpus, options.seed)
     judged, split, notes = held_out(project, curated, collection, drawing)
     about = About(split, f"project split {split}", in_project=True, notes=notes)
     progress("collect the held-out rows", 1, 1)
-    return _finished(judged, about, _of_rows(curated), progress, _Seen(project, None, curated))
+    return _finished(judged, about, attributes_of_rows(curated), progress, _Seen(project, None, curated))
 
 
 def _of_run(project: Project, name: str, options: SetOptions, progress: Progress) -> RetrievalSet:
@@ -164,60 +183,13 @@ def _of_run(project: Project, name: str, options: SetOptions, progress: Progress
             f"The test of the run `{name}` is frozen, so no split can be chosen.",
             remedy=f"use {HELD_OUT}:{options.split}",
         )
-    judged, split, trained, notes = _frozen(folder)
+    judged, split, trained, notes = frozen(folder)
     judged, drawn = _limited(judged, options)
     if drawn:
         notes += (*drawn, "so scores are not comparable with the run's own")
     about = About(f"run:{name}", f"frozen test of the run {name} (split {split})", in_project=True, notes=notes)
     curated = project.curated()
-    return _finished(judged, about, _of_rows(curated), progress, _Seen(project, trained, curated))
-
-
-def _frozen(folder: RunFolder) -> tuple[Judged, str, pl.Series, tuple[str, ...]]:
-    """A run's test, its split, the ids of the rows that trained, and what to know."""
-    try:
-        about = json.loads((folder.data / "data.json").read_text("utf-8"))
-        names = ["queries.parquet", "corpus.parquet", "qrels.parquet"]
-        for name in names:
-            if sha256_of(folder.data / name) != about["files"][name]:
-                raise ValueError(f"{name} is not what was frozen")
-        judged = Judged(*(pl.read_parquet(folder.data / name, glob=False) for name in names))
-        rows = [pl.read_parquet(path, glob=False)["row_id"] for path in sorted(folder.data.glob("rows-*.parquet"))]
-        measured = tomllib.loads(folder.spec.read_text("utf-8")).get("evaluation", {})
-        split, corpus = str(about["split"]), int(measured.get("corpus", 0))
-    except UNREADABLE as error:
-        raise ProjectError(
-            "The frozen test of the run cannot be used.",
-            where=str(folder.data),
-            why=" ".join(str(error).split())[:300],
-            remedy="restore it, or evaluate on `held-out`",
-        ) from error
-    trained = pl.concat(rows).drop_nulls().unique() if rows else pl.Series("row_id", [], pl.String)
-    notes: tuple[str, ...] = ()
-    if corpus and judged.corpus.height >= corpus:
-        notes = (f"the run's spec lets at most {corpus:,} passages be searched: scores are higher than among all",)
-    return judged, split, trained, notes
-
-
-def _of_rows(curated: Curated) -> pl.DataFrame:
-    """What slices go by, of every row: what its columns say, and the file it came from."""
-    rows = curated.rows.select("row_id", "source", "meta")
-    known = [attributes_of(_object(meta)) for meta in rows["meta"]]
-    files = rows["source"].str.replace(r":\d+$", "")
-    return pl.DataFrame(
-        {
-            "query_id": rows["row_id"],
-            "language": [item["language"] for item in known],
-            "source": [item["source"] or file for item, file in zip(known, files, strict=True)],
-            "tags": [item["tags"] for item in known],
-        },
-        schema_overrides={"language": pl.String, "tags": pl.List(pl.String)},
-    )
-
-
-def _object(meta: str | None) -> dict[str, object]:
-    found = json.loads(meta) if meta else {}
-    return {str(key).lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
+    return _finished(judged, about, attributes_of_rows(curated), progress, _Seen(project, trained, curated))
 
 
 def _from_path(path: Path, options: SetOptions, progress: Progress) -> Loaded:
@@ -227,9 +199,9 @@ def _from_path(path: Path, options: SetOptions, progress: Progress) -> Loaded:
         origin = f"{path} (judgements of {tables.split})" if tables.split else str(path)
         return Loaded(replace(about, origin=origin), tables=tables)
     if path.is_file():
-        lines = _of_split(records(path, progress), options.split, path)
+        lines = _of_split(records(path, progress, options.roles), options.split, path)
         return Loaded(about, lines=lines, corpus=lambda: _beside(path, progress), roles=options.roles)
-    by_split = split_parts(path, progress)
+    by_split = split_parts(path, progress, options.roles)
     split = choose_split(list(by_split), options.split, str(path))
     lines = tuple(record for part in by_split[split] for record in as_records(part.content))
     about = replace(about, origin=f"{path} (split {split})") if split else about
@@ -267,7 +239,7 @@ def _made(loaded: Loaded, project: Project | None, options: SetOptions, progress
         _retrieval_only(options, about.name)
     else:
         lines, name = loaded.lines, about.origin
-        kind = options.kind or loaded.kind or (kind_of(lines[0][1]) if lines else SetKind.RETRIEVAL)
+        kind = options.kind or loaded.kind or kind_of(lines, loaded.roles)
         if kind is SetKind.SIMILARITY:
             pairs, drawn = _some(scored_pairs(lines, loaded.roles, name), options)
             return SimilaritySet(pairs, replace(about, notes=about.notes + drawn))
@@ -284,6 +256,11 @@ def _made(loaded: Loaded, project: Project | None, options: SetOptions, progress
 def _retrieval_only(options: SetOptions, name: str) -> None:
     if options.kind not in (None, SetKind.RETRIEVAL):
         raise UsageError(f"`{name}` is a retrieval test, and cannot be read as {options.kind}.")
+    if options.roles != NO_ROLES:
+        raise UsageError(
+            f"`{name}` has no columns to name: its queries, passages and judgements are tables of their own.",
+            remedy="leave the columns out",
+        )
     if options.self_hits == "remove" and (name == HELD_OUT or name.startswith(f"{_RUN}:")):
         raise UsageError(
             "Self-hits cannot be removed from a test of the project.",
@@ -304,9 +281,7 @@ def _limited(judged: Judged, options: SetOptions) -> tuple[Judged, tuple[str, ..
         room = max(0, options.corpus - int(needed.sum()))
         picks = np.random.default_rng((options.seed, _PASSAGES)).choice(others, min(room, len(others)), replace=False)
         kept = np.sort(np.r_[np.flatnonzero(needed.to_numpy()), picks])
-        notes.append(
-            f"{len(kept):,} of {corpus.height:,} passages are searched, drawn by seed: scores are higher than among all"
-        )
+        notes.append(f"passages drawn by seed: {len(kept):,} of {corpus.height:,}; scores are higher than among all")
         corpus = corpus[kept]
     return Judged(queries, corpus, qrels), tuple(notes)
 
@@ -316,7 +291,7 @@ def _some(table: pl.DataFrame, options: SetOptions) -> tuple[pl.DataFrame, tuple
     if not options.queries or table.height <= options.queries:
         return table, ()
     picks = np.random.default_rng((options.seed, _QUERIES)).choice(table.height, options.queries, replace=False)
-    return table[np.sort(picks)], (f"{options.queries:,} of {table.height:,} are evaluated, drawn by seed",)
+    return table[np.sort(picks)], (f"evaluated, drawn by seed: {options.queries:,} of {table.height:,}",)
 
 
 def _finished(

@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from studio.errors import UsageError
+from studio.evaluation.caveats import caveats
 from studio.evaluation.metrics import Flags
 from studio.evaluation.results import Evaluation, SystemResult
-from studio.evaluation.scores import Score, Tally, against, counted, intervals, valueless
+from studio.evaluation.scores import Score, Tally, against, counted, intervals, undefined, valueless
 from studio.evaluation.sets import RetrievalSet, SimilaritySet
 from studio.evaluation.significance import Difference, holm
+from studio.evaluation.similarity import SPEARMAN
 from studio.evaluation.systems import Dense, Given, Hybrid, Lexical, Reranked, SystemClass
 from studio.evaluation.verdict import Judgement, verdict
+from studio.evaluation.wording import numbered
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,8 @@ def refusal(a: SystemResult, b: SystemResult) -> str:
 
     Systems of two classes do not do the same work, and what is not known to be of one class is compared with nothing.
     Two models whose vectors are cut or coded differently are not compared, as the one's difference would be taken for
-    the other's; one model with itself in two forms is.
+    the other's; one model with itself in two forms is. Vectors of a form that nobody knows are compared with whole ones
+    only.
     """
     for system in (a, b):
         if system.error:
@@ -91,6 +95,9 @@ def refusal(a: SystemResult, b: SystemResult) -> str:
     if a.of_class is not b.of_class:
         return f"{a.of_class} is not compared with {b.of_class}"
     mine, theirs = _dense_parts(a.system), _dense_parts(b.system)
+    for one, other in ((a, b), (b, a)):
+        if (one.system is None or isinstance(one.system, Given)) and not _is_whole(other):
+            return f"the vectors of {other.name} are cut or coded, and it is not known how those of {one.name} are held"
     if not mine or not theirs or set(map(_model, mine)) == set(map(_model, theirs)):
         return ""
     forms = [", ".join(sorted({_form(part) for part in parts})) for parts in (mine, theirs)]
@@ -127,11 +134,12 @@ def compare(
     metric = metric or evaluation.main
     chosen = _references(evaluation, metric, references or {})
     scores = intervals(evaluation, (metric,), only, seed)
+    chosen = {of: one for of, one in chosen.items() if math.isfinite(scores[one.name][metric].value)}
     rows = [_row(evaluation, system, chosen, metric, only, seed, scores) for system in evaluation.systems]
     corrected = corrected_for_all([row.difference for row in rows])
     rows = [replace(row, p_holm=p) for row, p in zip(rows, corrected, strict=True)]
     n = counted(evaluation, only)
-    return Table(metric, n, tuple(rows), tuple(_notes(evaluation, rows, n, only)))
+    return Table(metric, n, tuple(rows), tuple(_notes(evaluation, metric, rows, n, only)))
 
 
 def pair(evaluation: Evaluation, a: str, b: str, metric: str = "", seed: int = 0, only: Flags | None = None) -> Pair:
@@ -202,6 +210,8 @@ def _row(
     if row.refused:
         return row
     score = scores[system.name][metric]
+    if not math.isfinite(score.value):
+        return replace(row, refused=undefined(evaluation, system, metric))
     row = replace(row, score=score.value, low=score.low, high=score.high)
     reference = references.get(system.of_class)
     if reference is system:
@@ -245,30 +255,43 @@ def _references(
     return found
 
 
-def _notes(evaluation: Evaluation, rows: Sequence[Row], n: int, only: Flags | None) -> list[str]:
+def _notes(evaluation: Evaluation, metric: str, rows: Sequence[Row], n: int, only: Flags | None) -> list[str]:
     evaluated = evaluation.evaluated
     retrieval = isinstance(evaluated, RetrievalSet)
-    of = "queries" if retrieval else "pairs" if isinstance(evaluated, SimilaritySet) else "triplets"
-    notes = [f"{n:,} {of}" if n == evaluated.size else f"{n:,} of {evaluated.size:,} {of}"]
-    # Two systems that never differ have no spread, so that nothing follows from it.
-    least = [row.difference.minimal for row in rows if row.difference and 0 < row.difference.minimal < math.inf]
-    if least:
-        low, high = f"{min(least):.4f}", f"{max(least):.4f}"
-        size = low if low == high else f"{low} to {high}, by row,"
-        notes.append(
-            f"a true difference of {size} would be seen in four of five such experiments (at 5 %); "
-            "a smaller one is easily missed"
-        )
+    of = "query" if retrieval else "pair" if isinstance(evaluated, SimilaritySet) else "triplet"
+    notes = [numbered(n, of) if n == evaluated.size else f"{n:,} of {numbered(evaluated.size, of)}"]
+    notes += _power(metric, rows)
     refused = sum(bool(row.refused) for row in rows)
     failed = sum(bool(row.error) for row in rows)
     if refused:
-        notes.append(f"{refused:,} of {len(rows):,} systems are compared with nothing; each row says why")
+        verb = "is" if refused == 1 else "are"
+        notes.append(f"{refused:,} of {numbered(len(rows), 'system')} {verb} compared with nothing; each row says why")
     if failed:
-        notes.append(f"{failed:,} of {len(rows):,} systems could not be run")
+        notes.append(f"{failed:,} of {numbered(len(rows), 'system')} could not be run")
+    notes += caveats(evaluation, [(row.name, row.reference) for row in rows if row.reference])
     if isinstance(evaluated, RetrievalSet) and only is None and evaluated.leaked.height:
         leaked = evaluated.leaked["query_id"].n_unique()
-        notes.append(f"{leaked:,} of {n:,} queries are leaked: training has seen them or their answer")
+        verb = "is" if leaked == 1 else "are"
+        notes.append(f"{leaked:,} of {numbered(n, 'query')} {verb} leaked: training has seen them or their answer")
     return notes
+
+
+def _power(metric: str, rows: Sequence[Row]) -> list[str]:
+    """The smallest true difference that would be seen."""
+    # Two systems that never differ have no spread, so that nothing follows from it.
+    least = [row.difference.minimal for row in rows if row.difference and 0 < row.difference.minimal < math.inf]
+    if not least:
+        return []
+    # From the lowest value to the highest: correlations begin at -1.
+    widest = 2.0 if metric == SPEARMAN else 1.0
+    if min(least) >= widest:
+        return ["with so few, and so different from one another, even the largest difference possible is easily missed"]
+    low, high = (f"{min(end, widest):.4f}" for end in (min(least), max(least)))
+    size = low if low == high else f"{low} to {high}, by row,"
+    return [
+        f"a true difference of {size} would be seen in four of five such experiments (at 5 %); "
+        "a smaller one is easily missed"
+    ]
 
 
 def _dense_parts(system: Dense | Lexical | Hybrid | Reranked | Given | None) -> tuple[Dense, ...]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from studio.evaluation.wording import shortened
 from studio.text.safe import visible
 
 _WIDTH, _LABELS, _MARGIN = 760, 230, 80
 """Units of the drawing: the whole, the words at the left, and the figures at the right."""
 _ROW, _GAP = 24, 10
-_LABEL_CHARACTERS = 36
+_LABEL_CHARACTERS = 30
 _CHART_HEIGHT, _BESIDE, _COLOURS = 230, 9, 6
 
 
@@ -224,11 +225,12 @@ def _svg(title: str, height: float, body: Sequence[str]) -> str:
 def _text(x: float, y: float, words: str, kind: str, limit: int | None = None) -> str:
     cut = limit is not None and len(words) > limit
     whole = f"<title>{_safe(words)}</title>" if cut else ""
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{_safe(words, limit)}{whole}</text>'
+    shown = _safe(shortened(words, limit) if limit else words)
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}">{shown}{whole}</text>'
 
 
-def _safe(words: str, limit: int | None = None) -> str:
-    return escape(visible(words, limit), {'"': "&quot;", "'": "&#39;"})
+def _safe(words: str) -> str:
+    return escape(visible(words), {'"': "&quot;", "'": "&#39;"})
 
 
 def _count(size: float) -> str:

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
 from studio import __version__
-from studio.errors import StudioError, UnavailableError, UsageError
+from studio.errors import Cancelled, StudioError, UnavailableError, UsageError
+from studio.evaluation.checking import check_systems
 from studio.evaluation.collecting import SetOptions, collect
 from studio.evaluation.folder import EvaluationFolder
 from studio.evaluation.metrics import METRICS, metric
@@ -56,7 +57,8 @@ def evaluate(
     """Run systems on a set and store all of it below the project.
 
     A killed evaluation loses at most the system at work: asked for again under its name, it goes on with what is
-    missing, and tries again what could not be run. A system that cannot be run keeps its reason, and the others go on.
+    missing, and tries again what could not be run. A system that is known to be none is refused before anything is
+    stored (`checking`); one that cannot be run keeps its reason, and the others go on.
 
     Args:
         project: where it is stored, and whose model, prompts and runs the systems may name.
@@ -71,10 +73,10 @@ def evaluate(
         progress: told of every step, with the system's name before it.
 
     Raises:
-        UsageError: it cannot be called that, no system is named or two have one name, or an evaluation of this name
-            was asked for something else.
-        ConfigError: there is no such metric.
-        InputError: the set cannot be read.
+        UsageError: it cannot be called that, no system is named or two have one name, a system names what is not
+            there, or an evaluation of this name was asked for something else.
+        ConfigError: there is no such metric, or a model has fewer dimensions than are to be kept.
+        InputError: the set, or what a system names, cannot be read.
         UnavailableError: the set is out of reach, or another process is at this evaluation.
     """
     twice = [system for system, times in Counter(named.name for named in systems).items() if times > 1]
@@ -98,6 +100,7 @@ def evaluate(
     )
     folder = evaluation_folder(project.root, name)
     with _held(folder):
+        progress("begin", 0, None)
         if folder.request.exists():
             stored = load_request(folder)
             differs = stored.differs(request)
@@ -109,9 +112,17 @@ def evaluate(
                     remedy="choose another name, or leave out all but the name to go on with it",
                 )
             return _carried_out(project, folder, stored, None, progress)
-        # Nothing is on disk before the set is known to be one: a name that was mistyped leaves no trace.
-        evaluated = collect(set_name, project, options, progress)
+        check_systems(systems, project)
+        # Before the set is looked at, which can take long: what is stopped there goes on by its name, too.
         save_request(folder, request)
+        try:
+            evaluated = collect(set_name, project, options, progress)
+        except Cancelled:
+            raise
+        except Exception:
+            # A name that was mistyped leaves no trace.
+            folder.request.unlink()
+            raise
         return _carried_out(project, folder, request, evaluated, progress)
 
 
@@ -143,7 +154,9 @@ def _carried_out(
     for place, named in enumerate(request.systems):
         if _finished(folder, place):
             continue
-        result = _result(named, evaluated, context, request, work, _under(progress, named.name))
+        told = _under(progress, named.name)
+        told(f"system {place + 1} of {len(request.systems)}", 0, None)
+        result = _result(named, evaluated, context, request, work, told)
         save_system(folder, place, result)
         changed = True
     evaluation = load(folder)

@@ -19,6 +19,7 @@ from studio.project.verdicts import State
 _LINE = ["query", "passage"]
 _GRADE = r"^[1-9][0-9]{0,3}(\.0+)?$"
 _POSITIVE_LABEL = r"^(?i)(1|1\.0+|true|yes)$"
+_NAMED = "to evaluate as the set `held-out:SPLIT`, to train in the spec's `evaluation.splits`"
 _QUERIES, _CORPUS = 1, 2
 """Told apart in the seeds, so that the one drawing does not depend on the other."""
 
@@ -70,7 +71,7 @@ def held_out(
             "No row is held out, so a model cannot be measured.",
             where=str(project.root),
             why=f"none of the splits {', '.join(drawing.splits)} has rows; there: {known}",
-            remedy=f"run `harrier-studio split --project {project.root}`, or name a split in evaluation.splits",
+            remedy=f"run `harrier-studio split --project {project.root}`, or name another split: {_NAMED}",
         )
     asked = collection.rows.filter(pl.col("split") == split)["query"].unique().sort()
     answers = _answers(project, curated, collection)
@@ -80,21 +81,19 @@ def held_out(
             "No passage answers a held-out query, so a model cannot be measured.",
             where=str(project.root),
             why=f"all rows of the split `{split}` have a label or a score that says so",
-            remedy="hold out rows whose passages answer, or name another split in evaluation.splits",
+            remedy=f"hold out rows whose passages answer, or name another split: {_NAMED}",
         )
     notes = []
     if judged.len() < asked.len():
-        notes.append(f"{asked.len() - judged.len():,} held-out queries have no passage that answers, and are left out")
+        notes.append(f"held-out queries that no passage answers, which are left out: {asked.len() - judged.len():,}")
     chosen = _drawn(judged, drawing.queries, (drawing.seed, _QUERIES))
     if chosen.len() < judged.len():
-        notes.append(f"{chosen.len():,} of {judged.len():,} held-out queries are evaluated, drawn by seed")
+        notes.append(f"held-out queries drawn by seed: {chosen.len():,} of {judged.len():,}")
     qrels = answers.filter(pl.col("query").is_in(chosen.implode())).sort(*_LINE)
     corpus = _corpus(collection, qrels["passage"].unique(), drawing.corpus, drawing.seed)
     whole = collection.passages.height
     if corpus.len() < whole:
-        notes.append(
-            f"{corpus.len():,} of {whole:,} passages are searched, drawn by seed: scores are higher than among all"
-        )
+        notes.append(f"passages drawn by seed: {corpus.len():,} of {whole:,}; scores are higher than among all")
     return Judged(*_tables(collection, chosen, corpus, qrels)), split, tuple(notes)
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 
 from studio.errors import InputError
+from studio.evaluation.columns import (
+    POSITIVES,
+    Lines,
+    as_number,
+    columns_by_role,
+    each_once,
+    is_empty,
+    number_in,
+    samples_of,
+    wrong,
+)
 from studio.evaluation.judged_tables import Tables
-from studio.evaluation.sets import SetKind
 from studio.evaluation.text_tables import attributes_of
 from studio.evaluation.trec import as_id
 from studio.pairs.roles import Roles, detect
@@ -18,31 +27,10 @@ from studio.text.equal import equal_at
 from studio.text.normalise import Level
 from studio.text.safe import visible
 
-_SENTENCES = (
-    ("sentence1", "sentence2"),
-    ("sentence_1", "sentence_2"),
-    ("sentence_a", "sentence_b"),
-    ("text1", "text2"),
-    ("premise", "hypothesis"),
-)
-_SCORES = ("score", "similarity_score", "relatedness_score", "similarity", "labels", "label")
-_POSITIVES = ("positives", "positive_passages", "relevant", "answers", "positive")
 _QUERY_IDS = ("query_id", "query-id", "qid", "_id", "id")
 _PASSAGE_IDS = ("passage_id", "corpus_id", "corpus-id", "doc_id", "docid", "pid")
 _GRADES = ("relevance", "grade", "rel")
 _NO, _YES = 0.0, 1.0
-Lines = Sequence[tuple[int, Any]]
-
-
-def kind_of(record: Any) -> SetKind:
-    """What a record is an item of, by its columns."""
-    lower = {str(key).lower(): value for key, value in record.items()} if isinstance(record, dict) else {}
-    pairs = any(left in lower and right in lower for left, right in _SENTENCES)
-    if pairs and any(_numeric(lower.get(name)) is not None for name in _SCORES):
-        return SetKind.SIMILARITY
-    if "anchor" in lower and isinstance(lower.get("positive"), str) and isinstance(lower.get("negative"), str):
-        return SetKind.TRIPLETS
-    return SetKind.RETRIEVAL
 
 
 def scored_pairs(lines: Lines, roles: Roles, name: str) -> pl.DataFrame:
@@ -56,13 +44,13 @@ def scored_pairs(lines: Lines, roles: Roles, name: str) -> pl.DataFrame:
     Raises:
         InputError: a column is missing, a text is empty, or a score is no number; the line is named.
     """
-    columns = _named(lines, name, roles, score=True)
+    columns = columns_by_role(lines, name, roles, score=True)
     rows = []
     for line, record in lines:
         values = _lower(record, name, line)
-        score = _numeric(values.get(columns["score"]))
+        score = number_in(values, columns["score"], name, line)
         if score is None:
-            raise _wrong(name, line, f"the score (`{columns['score']}`) is no finite number")
+            raise wrong(name, line, f"it has no score (`{visible(columns['score'])}`)")
         texts = [_text(values, columns[side], name, line) for side in ("left", "right")]
         rows.append((f"s{line}", *texts, score))
     schema = {"pair_id": pl.String, "left": pl.String, "right": pl.String, "score": pl.Float64}
@@ -80,7 +68,7 @@ def triplets(lines: Lines, roles: Roles, name: str) -> pl.DataFrame:
     Raises:
         InputError: a column is missing or a text is empty; the line is named.
     """
-    found = detect(_sample(lines, name), roles, name)
+    found = each_once(detect(samples_of(lines, name), roles, name), name)
     if not found.negatives:
         raise InputError("The triplets have no negative.", where=name, remedy="name the column: --negative COLUMN")
     rows: list[tuple[str, str, str, str]] = []
@@ -93,7 +81,7 @@ def triplets(lines: Lines, roles: Roles, name: str) -> pl.DataFrame:
             value = values.get(column.lower())
             for negative in value if isinstance(value, list) else [value]:
                 if not isinstance(negative, str) or not negative.strip():
-                    raise _wrong(name, line, f"`{visible(column)}` has no text")
+                    raise wrong(name, line, f"`{visible(column)}` has no text")
                 rows.append((f"t{line}.{len(rows)}", anchor, positive, negative))
     schema = dict.fromkeys(("triplet_id", "anchor", "positive", "negative"), pl.String)
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -108,10 +96,11 @@ _Given = list[tuple[int, str | None, str | None, float, int]]
 def queries_with_passages(lines: Lines, roles: Roles, name: str, corpus: Callable[[], pl.DataFrame | None]) -> Tables:
     """Read queries with their passages as tables that are not yet fitted together (`judged_tables.assembled`).
 
-    A record has a query and its positives: a text, a list of texts, a list of objects with `text` and perhaps `id` and
-    `relevance`, or an object of ids with a relevance each. Its negatives are judged 0. A record with a `relevance` or
-    a numeric `label` says with it how relevant its positive is; one with a score counts from half the highest score
-    on. Records with the same query, equal at L2, are one query; so are passages without ids.
+    A record has a query and, in one column throughout, its positives: a text, a list of texts, a list of objects with
+    `text` and perhaps `id` and `relevance`, or an object of ids with a relevance each. Its negatives are judged 0. A
+    record with a `relevance` or a `label` (a number, true or false) says with it how relevant its positive is; one with
+    a score counts from half the highest score on; one with neither answers. Records with the same query, equal at L2,
+    are one query; so are passages without ids.
 
     Args:
         lines: each record with its line.
@@ -122,20 +111,24 @@ def queries_with_passages(lines: Lines, roles: Roles, name: str, corpus: Callabl
     Raises:
         InputError: a record cannot be used (its line is named), or it names ids and there is no corpus.
     """
-    columns = _named(lines, name, roles, score=False)
+    columns = columns_by_role(lines, name, roles, score=False)
     highest = max(
-        (s for _, r in lines if (s := _numeric(_lower(r, name, 0).get(columns["score"]))) is not None), default=0
+        (s for _, r in lines if (s := as_number(_lower(r, name, 0).get(columns["score"]))) is not None), default=0
     )
     asked: list[str] = []
     ids: list[str | None] = []
     attributes: list[dict[str, Any]] = []
     given: _Given = []
+    unsaid = 0
     for line, record in lines:
         values = _lower(record, name, line)
         asked.append(_text(values, columns["query"], name, line))
         ids.append(_first_id(values, _QUERY_IDS))
         attributes.append(attributes_of(values))
-        own = _own_relevance(values, columns, highest)
+        _refuse_elsewhere(values, columns["positives"], roles, name, line)
+        own = _own_relevance(values, columns, highest, name, line)
+        unsaid += own is None
+        own = _YES if own is None else own
         _take(values.get(columns["positives"]), own, _first_id(values, _PASSAGE_IDS), len(asked) - 1, line, given, name)
         for column in columns["negatives"].split("\n"):
             _take(values.get(column), _NO, None, len(asked) - 1, line, given, name)
@@ -144,11 +137,21 @@ def queries_with_passages(lines: Lines, roles: Roles, name: str, corpus: Callabl
         pl.Series("id", ids, pl.String),
         pl.Series("line", [line for line, _ in lines]),
     )
-    return _fitted(queries, pl.DataFrame(given, schema=_PASSAGES, orient="row"), name, corpus)
+    told = columns["label"] or columns["score"]
+    notes = []
+    if told and unsaid:
+        notes.append(f"lines without `{visible(told)}`, whose passages count as answers: {unsaid:,}")
+    elif told and not columns["label"]:
+        notes.append(f"passages count as answers from a `{visible(told)}` of {highest / 2:g} on")
+    return _fitted(queries, pl.DataFrame(given, schema=_PASSAGES, orient="row"), name, corpus, notes)
 
 
 def _fitted(
-    queries: pl.DataFrame, passages: pl.DataFrame, name: str, corpus: Callable[[], pl.DataFrame | None]
+    queries: pl.DataFrame,
+    passages: pl.DataFrame,
+    name: str,
+    corpus: Callable[[], pl.DataFrame | None],
+    notes: list[str],
 ) -> Tables:
     """Give every query and passage one id, and every pair one relevance: the highest."""
     queries = queries.with_columns(first=equal_at(queries["text"], Level.SURFACE))
@@ -178,14 +181,13 @@ def _fitted(
     spelled = spelled.join(texts.filter(~pl.col("borrowed")), on="id", how="anti", maintain_order="left")
     texts = pl.concat([texts.filter(~pl.col("borrowed")), spelled]).drop("borrowed")
     whole = texts if beside is None else pl.concat([beside, texts])
-    notes = []
     distinct = queries["first"].n_unique()
     if distinct < queries.height:
-        notes.append(f"{queries.height:,} lines ask {distinct:,} different queries (equal at L2)")
+        notes.append(f"lines whose query another asks, too (equal at L2): {queries.height - distinct:,}")
     if beside is None:
         notes.append(
-            f"the corpus is the {texts['id'].n_unique():,} passages of the source itself: scores are higher than among "
-            "more"
+            f"the corpus is the passages of the source itself ({texts['id'].n_unique():,}): scores are higher than "
+            "among more"
         )
     queries = queries.unique("first", keep="first", maintain_order=True).drop("first")
     return Tables(queries, whole.unique(["id", "text"], keep="first", maintain_order=True), qrels, "", tuple(notes))
@@ -205,104 +207,71 @@ def _take(
         add(passage_id, value, relevance)
     elif isinstance(value, dict) and "text" not in value:
         for key, grade in value.items():
-            number = _numeric(grade)
+            number = as_number(grade)
             if number is None:
-                raise _wrong(name, line, f"the relevance of {visible(str(key), 60)} is no finite number")
+                raise wrong(name, line, f"the relevance of {visible(str(key), 60)} is not a finite number")
             add(as_id(key), None, number)
     else:
         for item in value if isinstance(value, list) else [value]:
             text = item.get("text") if isinstance(item, dict) else item
             if not isinstance(text, str) or not text.strip():
-                raise _wrong(name, line, "a passage is neither a text nor an object with a text")
+                raise wrong(name, line, "a passage is neither a text nor an object with a text")
             if isinstance(item, str):
                 add(None, item, relevance)
             else:
                 grade = next((item[key] for key in _GRADES if item.get(key) is not None), relevance)
-                number = _numeric(grade)
+                number = as_number(grade)
                 if number is None:
-                    raise _wrong(name, line, "a relevance is no finite number")
+                    raise wrong(name, line, f"the relevance {visible(str(grade), 60)!r} is not a finite number")
                 add(_first_id(item, (*_PASSAGE_IDS, "_id", "id")), text, number)
 
 
-def _own_relevance(values: dict[str, Any], columns: dict[str, str], highest: float) -> float:
-    grade = next((values[name] for name in _GRADES if values.get(name) is not None), None)
-    number = _numeric(grade) if grade is not None else _numeric(values.get(columns["label"]))
-    if number is not None:
-        return number
-    score = _numeric(values.get(columns["score"]))
-    return _YES if score is None or (score > 0 and score >= highest / 2) else _NO
+def _own_relevance(
+    values: dict[str, Any], columns: dict[str, str], highest: float, name: str, line: int
+) -> float | None:
+    """How relevant a record says that its positive is; None: it does not say."""
+    for column in (*_GRADES, columns["label"]):
+        number = number_in(values, column, name, line, words=column == columns["label"])
+        if number is not None:
+            return number
+    score = number_in(values, columns["score"], name, line)
+    if score is None:
+        return None
+    return _YES if score > 0 and score >= highest / 2 else _NO
 
 
-def _named(lines: Lines, name: str, roles: Roles, *, score: bool) -> dict[str, str]:
-    """The columns by what they hold, in lower case; "" where there is none. Several negatives: one a line."""
-    sample = _sample(lines, name)
-    lower = {key.lower(): key for key in sample}
-    sides = next(((lower[a], lower[b]) for a, b in _SENTENCES if a in lower and b in lower), (None, None))
-    positives = next((lower[key] for key in _POSITIVES if key in lower), None)
-    asked = Roles(
-        query=roles.query or (sides[0] if score else None),
-        positive=roles.positive or (sides[1] if score else positives),
-        negatives=roles.negatives,
-        score=roles.score or (next((lower[key] for key in _SCORES if key in lower), None) if score else None),
-        label=roles.label,
+def _refuse_elsewhere(values: dict[str, Any], column: str, roles: Roles, name: str, line: int) -> None:
+    """Refuse a record whose answers seem to be in another column than those of the others.
+
+    Raises:
+        InputError: it lacks the column, or has nothing there and something in another of a usual name.
+    """
+    others = () if roles.positive else (key for key in POSITIVES if key != column and not is_empty(values.get(key)))
+    other = next(iter(others), None)
+    if column in values and not (is_empty(values[column]) and other):
+        return
+    held = f" but `{visible(other)}`" if other else f": its columns are {', '.join(map(visible, values))}"
+    raise InputError(
+        "A line cannot be used.",
+        where=f"{name}:{line}",
+        why=f"it has no `{visible(column)}`, where other lines have their answers,{held}".replace(",:", ":"),
+        remedy="call the column alike in every line; a query that nothing answers has an empty list there",
     )
-    found = detect(sample, asked, name)
-    if score and found.score is None:
-        raise InputError(
-            "No column can be told to be the score.",
-            where=name,
-            why=f"the columns are {', '.join(map(visible, sample))}",
-            remedy="name it: --score COLUMN",
-        )
-    query, positive = (found.query or "").lower(), (found.positive or "").lower()
-    return {
-        "query": query, "left": query, "positives": positive, "right": positive,
-        "negatives": "\n".join(column.lower() for column in found.negatives),
-        "score": (found.score or "").lower(), "label": (found.label or "").lower(),
-    }  # fmt: skip
-
-
-def _sample(lines: Iterable[tuple[int, Any]], name: str) -> dict[str, Any]:
-    """Each column with the first value that is not null."""
-    found: dict[str, Any] = {}
-    for line, record in lines:
-        if not isinstance(record, dict):
-            raise _wrong(name, line, "it is no object with columns")
-        for key, value in record.items():
-            if found.get(str(key)) is None:
-                found[str(key)] = value
-    if not found:
-        raise InputError("There is no item.", where=name, why="it is empty")
-    return found
 
 
 def _lower(record: Any, name: str, line: int) -> dict[str, Any]:
     if not isinstance(record, dict):
-        raise _wrong(name, line, "it is no object with columns")
+        raise wrong(name, line, "it is no object with columns")
     return {str(key).lower(): value for key, value in record.items()}
 
 
 def _text(values: dict[str, Any], column: str, name: str, line: int) -> str:
     text = values.get(column)
     if not isinstance(text, str) or not text.strip():
-        raise _wrong(name, line, f"`{visible(column)}` has no text")
+        raise wrong(name, line, f"`{visible(column)}` has no text")
     return text
 
 
 def _first_id(values: dict[str, Any], names: tuple[str, ...]) -> str | None:
     value = next((values[name] for name in names if values.get(name) is not None), None)
     return None if value is None or isinstance(value, (list, dict)) else as_id(value)
-
-
-def _numeric(value: Any) -> float | None:
-    if value is None or isinstance(value, (list, dict)):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _wrong(name: str, line: int, why: str) -> InputError:
-    return InputError("A line cannot be used.", where=f"{name}:{line}", why=why)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from studio.errors import InputError, UsageError
 from studio.evaluation.comparison import named
 from studio.evaluation.results import Evaluation, Ranking, SystemResult
-from studio.evaluation.sets import RetrievalSet
+from studio.evaluation.sets import RetrievalSet, difference
 from studio.evaluation.storing import evaluation_folder, evaluation_folders, load, of_runs
 from studio.runs.folder import run_folder, run_folders
 
@@ -119,10 +119,9 @@ def _order(first: Evaluation, other: Evaluation) -> list[int] | None:
         return None
     names = (first.name or "the runs", other.name or "the runs")
     if mine.kind is not theirs.kind or mine.identity != theirs.identity:
-        sizes = [f"{found.size:,} of {found.about.name}" for found in (mine, theirs)]
         raise InputError(
             f"{names[0]} and {names[1]} were not measured on the same thing, so their scores do not compare.",
-            why=f"ids, texts or judgements differ: {sizes[0]} and {sizes[1]}",
+            why=difference(mine, theirs, names),
             remedy="evaluate all systems on one set: harrier-studio evaluate --set NAME --system …",
         )
     if not isinstance(mine, RetrievalSet) or not isinstance(theirs, RetrievalSet):

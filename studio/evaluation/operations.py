@@ -159,7 +159,7 @@ def _cut(found: Resolved, queries: pl.Series, passages: pl.Series, progress: Pro
 
 def _ask(request: TimingRequest, progress: Progress) -> Timed:
     """Have it measured in a process of its own, which ends with the wait for it."""
-    command = [sys.executable, "-m", "studio.models.timing"]
+    command = [sys.executable, "-P", "-m", "studio.models.timing"]
     with tempfile.TemporaryFile() as answers, tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as given:
         given.write(request.model_dump_json().encode())
         given.seek(0)

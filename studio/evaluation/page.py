@@ -30,6 +30,7 @@ from studio.evaluation.tables import (
     systems_grid,
     verdicts,
 )
+from studio.evaluation.wording import shortened
 from studio.text.safe import visible
 
 _TEMPLATE = "page.html.j2"
@@ -65,13 +66,15 @@ def _told(report: Report) -> dict[str, Any]:
     evaluation, table = report.evaluation, report.table
     evaluated = evaluation.evaluated
     curve, curve_words = _curve(evaluation, table.rows)
-    words = {row.name: row.judgement.verdict.value for row in table.rows if row.judgement}
+    # Green and red are for what is more than chance.
+    sure = [row for row in table.rows if row.judgement and row.p_holm is not None and row.p_holm < _SURE]
+    words = {shortened(row.name): row.judgement.verdict.value for row in sure if row.judgement}
     subsets = ((report.clean, "Clean: not seen in training"), (report.overlap, "Leaked: seen in training"))
     notes = [*table.notes, *evaluation.notes, *evaluated.about.notes]
-    notes += [f"{system.name}: {note}" for system in evaluation.systems for note in system.notes]
+    notes += [f"{shortened(system.name)}: {note}" for system in evaluation.systems for note in system.notes]
     return {
         "heading": heading(report),
-        "about": f"evaluated {evaluation.made}" if evaluation.made else "opened again",
+        "about": f"evaluated {evaluation.made}" if evaluation.made else "",
         "trained_on": evaluated.about.trained_on,
         "metric": table.metric,
         "scores": Markup(intervals([_score(row) for row in in_classes(table.rows)], f"Scores by {table.metric}")),
@@ -86,7 +89,7 @@ def _told(report: Report) -> dict[str, Any]:
         "tables": [grid for grid in (metrics_grid(report), cost_grid(report)) if grid.lines],
         "notes": list(dict.fromkeys(notes)),
         "described": [
-            (system.name, [(name, str(value)) for name, value in system.described.items()])
+            (shortened(system.name), [(name, str(value)) for name, value in system.described.items()])
             for system in evaluation.systems
             if system.described
         ],
@@ -109,7 +112,7 @@ def _differences(rows: Sequence[Row]) -> list[Interval]:
         if row.difference is not None:
             sure = row.p_holm is not None and row.p_holm < _SURE
             delta = row.difference
-            group = f"{row.of_class.value}: from {row.reference}"
+            group = f"{row.of_class.value}: from {shortened(row.reference)}"
             line = Interval(row.name, delta.delta, delta.low, delta.high, group, sure, signed(delta.delta))
             found.setdefault(group, []).append(line)
     return [line for lines in found.values() for line in lines]
@@ -119,7 +122,8 @@ def _sliced(report: Report, kind: str) -> dict[str, Any]:
     found = report.sliced[kind]
     if all(report.pair):
         rows = [_slice(one) for one in found]
-        words = f"Difference of {report.pair[0]} from {report.pair[1]}; filled: p is below .05 after Holm's correction."
+        a, b = map(shortened, report.pair)
+        words = f"Difference of {a} from {b}; filled: p is below .05 after Holm's correction."
     else:
         rows = [
             Interval(name, one.value, one.low, one.high, f"{part.name} ({part.n:,})", words=score(one.value))
@@ -151,7 +155,8 @@ def _moves(evaluation: Evaluation, rows: Sequence[Row], metric: str) -> list[dic
             continue
         kinds = {1: "better", -1: "worse", 0: "same"}
         bars = [(move.name, move.queries, kinds[(move.up > 0) - (move.up < 0)]) for move in found.moves]
-        title = f"{row.name} against {row.reference}: {row.wins:,} better, {row.ties:,} alike, {row.losses:,} worse"
+        both = f"{shortened(row.name)} against {shortened(row.reference)}"
+        title = f"{both}: {row.wins:,} better, {row.ties:,} alike, {row.losses:,} worse"
         worst = [_query(evaluation, found, place) for place in found.regressions[:_WORST].tolist()]
         told.append({"title": title, "plot": Markup(columns(bars, title)), "worst": worst})
     return told
@@ -162,13 +167,15 @@ def _query(evaluation: Evaluation, found: PerQuery, place: int) -> dict[str, Any
     told = detail(evaluation, line["query_id"], [found.a, found.b], _FIRST)
     lines = []
     for gold in told.gold[:_FIRST]:
-        ranks = ", ".join(f"{name}: {f'rank {at.rank}' if at else 'not found'}" for name, at in gold.places.items())
+        ranks = ", ".join(
+            f"{shortened(name)}: {f'rank {at.rank}' if at else 'not found'}" for name, at in gold.places.items()
+        )
         text = "outside the passages" if gold.text is None else _cut(gold.text)
         lines.append((f"answers, grade {gold.grade:g}", f"{text} ({ranks})"))
     for name, ranked in told.retrieved.items():
         for one in ranked:
             grade = "not judged" if one.grade is None else f"grade {one.grade:g}"
-            lines.append((f"{visible(name, 30)}, {one.rank}", f"{_cut(one.text)} ({grade})"))
+            lines.append((f"{shortened(name, 30)}, {one.rank}", f"{_cut(one.text)} ({grade})"))
     text = told.text or line["query_id"]
     return {"delta": signed(line["delta"]), "text": _cut(text), "leaked": line["leaked"], "lines": lines}
 
@@ -194,8 +201,8 @@ def _curve(evaluation: Evaluation, rows: Sequence[Row]) -> tuple[str, str]:
     several = {key: points for key, points in found.items() if len(points) > 1}
     drawn = []
     for points in several.values():
-        before = f"{points[0][0]}: " if len(several) > 1 else ""
+        before = f"{shortened(points[0][0], 20)}: " if len(several) > 1 else ""
         drawn += [point._replace(line=before + point.line) for _, point in points]
-    names = ", ".join(points[0][0] for points in several.values())
+    names = ", ".join(shortened(points[0][0]) for points in several.values())
     words = f"{names} with fewer dimensions and with vectors of fewer bits, with 95 % intervals."
     return curves(drawn, "dimensions", "Score by dimensions and precision"), words

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from studio.errors import ConfigError, UsageError
+from studio.errors import ConfigError, StudioError, UsageError
 from studio.evaluation.naming import COMPOSED, OPTIONS, PROJECT, describe, distinct, name_of
 from studio.evaluation.ready import READY, ready
 from studio.evaluation.systems import Dense, Given, Hybrid, Lexical, Named, Reranked, System
@@ -60,8 +60,7 @@ def parse(text: str) -> Named:
     comma, a bracket, a quote or (within brackets) a plus stands in quotes.
 
     Raises:
-        UsageError: it cannot be read; the place is named.
-        ConfigError: an option has a value that it cannot have.
+        UsageError: it cannot be read, or an option or its name is what none can be; the place is named.
     """
     return _Parser(text).named()
 
@@ -71,7 +70,6 @@ def parse_all(texts: Iterable[str]) -> tuple[Named, ...]:
 
     Raises:
         UsageError: one cannot be read, or two were given one name.
-        ConfigError: an option has a value that it cannot have.
     """
     return distinct(map(parse, texts))
 
@@ -130,7 +128,7 @@ class _Parser:
         if found is None:
             return Named(name_of(system), system)
         given = re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL) if found[1] is not None else found[2].strip()
-        return Named(_checked(given, f"`{_shown(self._text)}`"), system)
+        return Named(_checked(given, f"`{_shown(self._text)}`", UsageError), system)
 
     def _system(self) -> Dense | Lexical | Hybrid | Reranked | Given:
         token = self._word("a system")
@@ -228,7 +226,12 @@ class _Parser:
         return found
 
     def _made(self, model: type[M], data: dict[str, Any], token: _Token) -> M:
-        return validated(data, model, f"`{_shown(self._text)}`, from character {token.at + 1}")
+        where = f"`{_shown(self._text)}`, from character {token.at + 1}"
+        try:
+            return validated(data, model, where)
+        except ConfigError as error:
+            # It is no file of settings that is wrong, but what was asked for.
+            raise UsageError(error.what, where=error.where, why=error.why, remedy=error.remedy) from error
 
     def _refuse_option(self, kind: str) -> None:
         """Say so if an option stands here that there is none of."""
@@ -307,9 +310,9 @@ class _Parser:
         )
 
 
-def _checked(name: object, where: str) -> str:
+def _checked(name: object, where: str, refused: type[StudioError] = ConfigError) -> str:
     if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME or _CONTROL.search(name):
-        raise ConfigError(
+        raise refused(
             "A system cannot be called that.",
             where=where,
             why=f"its name is {_shown(str(name))!r}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from studio.errors import UsageError
@@ -92,7 +93,15 @@ def _truncated(project: Project) -> list[Dense]:
 def _dimensions(dense: Dense, project: Project) -> int:
     """How many numbers a vector of a model has, by its files: what its last module says, else the hidden size."""
     spec = resolve(dense, context_of(project)).spec
-    folder = locate(spec.id_or_path, spec.revision, weights=False)
+    return dimensions_of(locate(spec.id_or_path, spec.revision, weights=False))
+
+
+def dimensions_of(folder: Path) -> int:
+    """How many numbers a vector of the model in a folder has; 0: its files do not say.
+
+    Raises:
+        InputError: they cannot be read.
+    """
     for module in reversed(read_modules(folder)[1:]):
         said = read_json(folder / str(module.get("path", "")) / "config.json")
         known = next((said[key] for key in _DIMENSION_KEYS if isinstance(said.get(key), int)), None)

@@ -223,7 +223,7 @@ class Work:
             self._indexes[system] = index
         ranking = self._without_own(lambda wanted: index.nearest(self._queries, wanted, progress), depth)
         silent_ = int((ranking.indices < 0).all(axis=1).sum())
-        notes = (f"{silent_:,} queries share no word with any passage",) if silent_ else ()
+        notes = (f"queries that share no word with any passage: {silent_:,}",) if silent_ else ()
         told: Described = {"words": system.words, "k1": system.k1, "b": system.b}
         return Ran(ranking, told, notes)
 
@@ -239,12 +239,15 @@ class Work:
         strange = ~known["passage_id"].is_in(self._passage_ids.implode())
         asked = lines["query_id"].unique()
         counts = (
-            (int((~asked.is_in(self._query_ids.implode())).sum()), "queries of the run are not in the set"),
-            (int((~self._query_ids.is_in(asked.implode())).sum()), "queries of the set are not in the run: each is 0"),
-            (int(strange.sum()), "lines of the run name passages that are not in the corpus; they keep their ranks"),
+            (int((~asked.is_in(self._query_ids.implode())).sum()), "queries of the run that are not in the set"),
+            (
+                int((~self._query_ids.is_in(asked.implode())).sum()),
+                "queries of the set that are not in the run, each of which is 0",
+            ),
+            (int(strange.sum()), "lines of the run whose passages are not in the corpus; they keep their ranks"),
         )
         told: Described = {"file": str(path), "sha256": sha256_of(path), "tag": lines["tag"][0]}
-        return Ran(ranking, told, tuple(f"{count:,} {what}" for count, what in counts if count))
+        return Ran(ranking, told, tuple(f"{what}: {count:,}" for count, what in counts if count))
 
     def _fused(self, system: Hybrid, depth: int, progress: Progress) -> Ran:
         parts = [self.ran(part, max(depth, system.depth), progress) for part in system.parts]

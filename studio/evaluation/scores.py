@@ -105,6 +105,18 @@ def valueless(system: SystemResult, metric: str) -> str:
     return "" if metric in known else f"{system.name} has no values of {metric}"
 
 
+def undefined(evaluation: Evaluation, system: SystemResult, metric: str) -> str:
+    """Why a system's score is no number."""
+    evaluated = evaluation.evaluated
+    if metric == SPEARMAN and isinstance(evaluated, SimilaritySet):
+        if evaluated.pairs["score"].n_unique() < 2:
+            return "there is no correlation: people gave every pair the same score"
+        if not np.isfinite(system.values[COSINE]).all():
+            return "there is no correlation: a cosine of it is no number"
+        return "there is no correlation: it gives every pair the same cosine"
+    return f"its {metric} is no number"
+
+
 def counted(evaluation: Evaluation, only: Flags | None) -> int:
     """How many queries count.
 

@@ -173,6 +173,54 @@ class TripletSet:
 EvaluationSet: TypeAlias = RetrievalSet | SimilaritySet | TripletSet
 
 
+def difference(mine: EvaluationSet, theirs: EvaluationSet, names: tuple[str, str]) -> str:
+    """What two sets differ in, counted by id.
+
+    Args:
+        mine: a set.
+        theirs: another.
+        names: what to call them.
+
+    Returns:
+        One clause a table, such as `judgements: 230 in both, 1 only in b; the same: queries, passages`.
+    """
+    if mine.kind is not theirs.kind:
+        return f"{names[0]} asks of {mine.kind.value}, {names[1]} of {theirs.kind.value}"
+    same, said = [], []
+    for (what, one), other in zip(_keyed(mine).items(), _keyed(theirs).values(), strict=True):
+        both = one.join(other, on="key", suffix="_there")
+        changed = both.filter(pl.col("value") != pl.col("value_there")).height
+        counts = {
+            "alike in both": both.height - changed,
+            f"only in {names[0]}": one.height - both.height,
+            f"only in {names[1]}": other.height - both.height,
+            "changed under their ids": changed,
+        }
+        if one.height == other.height == counts["alike in both"]:
+            same.append(what)
+        else:
+            said.append(f"{what}: " + ", ".join(f"{count:,} {where}" for where, count in counts.items() if count))
+    return "; ".join(said + ([f"the same: {', '.join(same)}"] if same else []))
+
+
+def _keyed(found: EvaluationSet) -> dict[str, pl.DataFrame]:
+    """The tables of a set as `key`, which is unique, and `value`."""
+    if isinstance(found, RetrievalSet):
+        judged = found.judged
+        qrels = judged.qrels.select("query_id", "passage_id", pl.col("relevance").cast(pl.Float64))
+        keyed = {"queries": (judged.queries, 1), "passages": (judged.corpus, 1), "judgements": (qrels, 2)}
+    else:
+        table = found.pairs if isinstance(found, SimilaritySet) else found.triplets
+        keyed = {"pairs" if isinstance(found, SimilaritySet) else "triplets": (table, 1)}
+    return {
+        what: table.select(
+            key=pl.struct(table.columns[:ids]),
+            value=pl.concat_str(pl.all().exclude(table.columns[:ids]).cast(pl.String), separator="\0"),
+        )
+        for what, (table, ids) in keyed.items()
+    }
+
+
 def identity(judged: Judged) -> str:
     """A hash of a retrieval test's ids, texts and judgements, whatever the order of its tables."""
     queries = judged.queries.select("query_id", "text").sort("query_id")

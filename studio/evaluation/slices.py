@@ -117,7 +117,12 @@ def _quarters(counts: pl.Series, unit: str) -> list[tuple[str, Flags]]:
 
 
 def _texts(evaluation: Evaluation) -> pl.Series:
-    return retrieval_of(evaluation).judged.queries["text"]
+    texts = retrieval_of(evaluation).judged.queries["text"]
+    if not (texts.str.len_bytes() > 0).any():
+        raise UsageError(
+            "Queries cannot be sliced by their length.", why="their texts are not known, as only scores were given"
+        )
+    return texts
 
 
 def _by_column(name: str) -> Callable[[Evaluation], list[tuple[str, Flags]]]:

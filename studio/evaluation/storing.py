@@ -18,7 +18,8 @@ from studio.evaluation.requests import load_request
 from studio.evaluation.results import Evaluation, SystemResult
 from studio.evaluation.sets import About, EvaluationSet, Judged, RetrievalSet, SimilaritySet, identity
 from studio.evaluation.similarity import ACCURACY, SPEARMAN
-from studio.evaluation.systems import SystemClass
+from studio.evaluation.systems import Dense, SystemClass
+from studio.evaluation.wording import numbered
 from studio.runs.folder import RunFolder
 from studio.runs.summary import read_toml
 
@@ -192,7 +193,7 @@ class _Run:
         """Why the scores of two runs are not about the same thing, or ""."""
         if self.identity != other.identity:
             mine, theirs = (
-                f"{run.judged.queries.height:,} queries among {run.judged.corpus.height:,} passages"
+                f"{numbered(run.judged.queries.height, 'query')} among {numbered(run.judged.corpus.height, 'passage')}"
                 for run in (self, other)
             )
             return f"their tests differ in ids, texts or judgements: {mine}, and {theirs}"
@@ -209,15 +210,18 @@ class _Run:
             "revision": str(model.get("revision", "")),
             "prompts": str(prompts.get("origin", "")),
             "max_length": int(model.get("max_length", 0)),
+            **{f"{role}_prompt": str(prompts[role]) for role in ("query", "document") if role in prompts},
         }
+        # As what it would be evaluated, so that the rules of comparing know its form.
+        system = Dense(run=self.name, at="" if when == "final" else "baseline")
         try:
             said = self.said[when]
             values = np.array([said["per_query"][query] for query in order], np.float64)
             overall = {str(key): float(value) for key, value in said["metrics"].items()}
         except (KeyError, TypeError, ValueError):
             why = "the run has not come to its end" if when == "final" else "the run measured no baseline"
-            return SystemResult(name, None, SystemClass.DENSE, {}, {}, described=described, error=why)
-        return SystemResult(name, None, SystemClass.DENSE, {self.metric: values}, overall, described=described)
+            return SystemResult(name, system, SystemClass.DENSE, {}, {}, described=described, error=why)
+        return SystemResult(name, system, SystemClass.DENSE, {self.metric: values}, overall, described=described)
 
 
 def _same(one: SystemResult, other: SystemResult, metric: str) -> bool:

@@ -11,10 +11,13 @@ from studio.evaluation.reporting import Report
 from studio.evaluation.results import Operations
 from studio.evaluation.sets import RetrievalSet, SimilaritySet
 from studio.evaluation.slices import Slice
+from studio.evaluation.wording import numbered, shortened
 
 FIRST_METRICS = ("ndcg@10", "mrr@10", "recall@10", "recall@100", "map@100", "success@1", "judged@10")
 """Of the many that are computed: what is told first, where there is not room for all."""
 _CHANCE = 0.05
+_COLUMN = 32
+"""Characters of a name that heads a column."""
 
 
 class Grid(NamedTuple):
@@ -39,9 +42,10 @@ def heading(report: Report) -> str:
     """What was measured, in a line."""
     evaluated = report.evaluation.evaluated
     if isinstance(evaluated, RetrievalSet):
-        size = f"{evaluated.size:,} queries among {evaluated.judged.corpus.height:,} passages"
+        passages = numbered(evaluated.judged.corpus.height, "passage")
+        size = f"{numbered(evaluated.size, 'query')} among {passages}"
     else:
-        size = f"{evaluated.size:,} {'pairs' if isinstance(evaluated, SimilaritySet) else 'triplets'}"
+        size = numbered(evaluated.size, "pair" if isinstance(evaluated, SimilaritySet) else "triplet")
     name = report.evaluation.name
     about = evaluated.about
     told = f"{name}: {about.name}" if name and name != about.name else about.name
@@ -68,24 +72,28 @@ def verdicts(table: Table) -> list[tuple[str, str]]:
     found = []
     for row in in_classes(table.rows):
         if row.error:
-            found.append((row.name, f"could not be run: {row.error}"))
+            found.append((shortened(row.name), f"could not be run: {row.error}"))
         elif row.refused:
-            found.append((row.name, f"not compared: {row.refused}"))
+            found.append((shortened(row.name), f"not compared: {row.refused}"))
         elif row.judgement:
             # p after Holm counts: among many rows some differ by chance.
             chance = row.p_holm is not None and row.p_holm >= _CHANCE
             may = f"; may be chance: p is {row.p_holm:.2f} after Holm" if chance else ""
-            found.append((row.name, f"{row.judgement.line} (to {row.reference}{may})"))
+            told = f"{row.judgement.line} (to {shortened(row.reference)}{may})"
+            found.append((shortened(row.name), told))
     return found
 
 
 def metrics_grid(report: Report) -> Grid:
     """Each system by every metric."""
     there = report.evaluation.metrics
-    names = tuple(dict.fromkeys([*(name for name in FIRST_METRICS if name in there), *there]))
+    asked = report.table.metric
+    names = tuple(dict.fromkeys([asked, *(name for name in FIRST_METRICS if name in there), *there]))
     systems = [found for row in in_classes(report.table.rows) if (found := report.evaluation.system(row.name))]
     lines = tuple(
-        (system.name, *(score(system.overall.get(name)) for name in names)) for system in systems if not system.error
+        (shortened(system.name), *(score(system.overall.get(name)) for name in names))
+        for system in systems
+        if not system.error
     )
     return Grid("By every metric", ("system", *names), lines)
 
@@ -96,7 +104,7 @@ def cost_grid(report: Report) -> Grid:
         "system", "passages/s", "p50 ms", "p95 ms", "index", "memory", "dim", "load s", "cut", "tokens cut",
     )  # fmt: skip
     systems = [found for row in in_classes(report.table.rows) if (found := report.evaluation.system(row.name))]
-    lines = tuple((system.name, *cost(system.operations)) for system in systems if system.operations)
+    lines = tuple((shortened(system.name), *cost(system.operations)) for system in systems if system.operations)
     return Grid("What running it costs", header, lines)
 
 
@@ -120,7 +128,8 @@ def slices_grid(report: Report, kind: str) -> Grid:
     found = report.sliced[kind]
     names = list(dict.fromkeys(name for one in found for name in one.scores))
     paired = all(report.pair)
-    header = (kind, "n", "Δ", "p", "+/=/-", *names, "95 % interval of Δ") if paired else (kind, "n", *names, "")
+    told = [shortened(name, _COLUMN) for name in names]
+    header = (kind, "n", "Δ", "p", "+/=/-", *told, "95 % interval of Δ") if paired else (kind, "n", *told, "")
     return Grid(f"By {kind}", header, tuple(_slice(one, names, paired) for one in found))
 
 
@@ -145,18 +154,19 @@ def size(count: int) -> str:
 
 def _system(row: Row, alone: bool) -> tuple[str, ...]:
     """A line of `systems_grid`; `alone`: nothing is compared with it."""
+    name = shortened(row.name)
     if row.error:
-        return (row.name, "", "could not be run", "", "", "", "", "")
+        return (name, "", "could not be run", "", "", "", "", "")
     if row.score is None:
-        return (row.name, "", "no values by query", "", "", "", "", "")
-    own = (row.name, score(row.score), _interval(row.low, row.high))
+        return (name, "", "no score", "", "", "", "", "")
+    own = (name, score(row.score), _interval(row.low, row.high))
     found = row.difference
     if found is None:
         words = ("alone" if alone else "reference") if row.is_reference else "not compared"
         return (*own, words, "", "", "", "")
     counts = f"{row.wins:,}/{row.ties:,}/{row.losses:,}" if row.wins + row.ties + row.losses else ""
     between = f"[{signed(found.low)}, {signed(found.high)}]"
-    return (*own, signed(found.delta), score(row.p_holm), counts, row.reference, between)
+    return (*own, signed(found.delta), score(row.p_holm), counts, shortened(row.reference), between)
 
 
 def _slice(one: Slice, names: Sequence[str], paired: bool) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 
 from studio.errors import InputError
-from studio.evaluation.trec import as_id, records, refuse
+from studio.evaluation.trec import as_id, records, refuse, refuse_halves
 from studio.pairs.build import Built
 from studio.pairs.read import Part, as_records, parts_of
-from studio.pairs.roles import NO_ROLES
+from studio.pairs.roles import NO_ROLES, Roles
 from studio.pairs.streams import opened, plain_suffix
 from studio.progress import Progress, silent
 from studio.text.safe import visible
@@ -59,18 +59,26 @@ def read_texts(place: Path, role: str, split: str, progress: Progress = silent) 
     return pl.concat([texts_of(part, role) for part in by_split[chosen]], how="diagonal")
 
 
-def split_parts(place: Path, progress: Progress = silent) -> dict[str, list[Part]]:
+def split_parts(place: Path, progress: Progress = silent, roles: Roles = NO_ROLES) -> dict[str, list[Part]]:
     """The parts of a folder that `datasets` saved, or of plain files, by split; "" where there is none.
+
+    Args:
+        place: the folder.
+        progress: told of lines read.
+        roles: columns named by hand; they tell a file's line of names.
 
     Raises:
         InputError: it, or a line of it, cannot be read.
     """
     built = Built()
-    _, parts = parts_of(place, place.name, NO_ROLES, built, [], progress)
+    _, parts = parts_of(place, place.name, roles, built, [], progress)
     by_split: dict[str, list[Part]] = {}
     for part in parts:
         by_split.setdefault(part.split or "", []).append(part)
     refuse(built)
+    for part in (part for several in by_split.values() for part in several):
+        if not isinstance(part.content, pl.DataFrame):
+            refuse_halves(part.content, part.name)
     return by_split
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from studio.errors import InputError, UsageError
 from studio.files import atomic_file
 from studio.pairs.build import Built
 from studio.pairs.read import as_records, parts_of
-from studio.pairs.roles import NO_ROLES
+from studio.pairs.rejects import Reject, RejectReason
+from studio.pairs.roles import NO_ROLES, Roles
 from studio.pairs.streams import opened, plain_suffix
 from studio.progress import Progress, silent
 from studio.text.safe import visible
@@ -30,6 +32,13 @@ _NAMES = {
     ),
     "relevance": ("score", "relevance", "rel", "label", "grade"),
 }  # fmt: skip
+_REASONS = {
+    RejectReason.BROKEN_JSON: "it is not JSON",
+    RejectReason.INVALID_UTF8: "it is not UTF-8",
+    RejectReason.WRONG_ARITY: "it does not have the columns of the first line",
+}
+_IN_LINE = re.compile(r": line \d+ (column \d+) \(char \d+\)$")
+"""How `json` ends its errors: the line it counts is that of the one record, always the first."""
 _SHOWN = 120
 
 
@@ -37,9 +46,9 @@ def read_qrels(path: Path, progress: Progress = silent) -> pl.DataFrame:
     """Read judgements.
 
     Plain text has four columns (query, iteration, passage, relevance), as TREC writes them, or three (query, passage,
-    relevance), as BEIR does, with or without a line of names. JSON lines, CSV, Parquet and Arrow go by the names of
-    the columns; without a relevance every line counts 1, and a passage may be a list of ids. A judgement that is
-    repeated with the same relevance counts once.
+    relevance), as BEIR does, with or without a line of names, of which two at least must be known. JSON lines, CSV,
+    Parquet and Arrow go by the names of the columns; without a relevance every line counts 1, and a passage may be a
+    list of ids. A judgement that is repeated with the same relevance counts once.
 
     Args:
         path: the file; `.gz` and `.zst` are decompressed.
@@ -49,7 +58,7 @@ def read_qrels(path: Path, progress: Progress = silent) -> pl.DataFrame:
         QRELS, in the order of the file.
 
     Raises:
-        InputError: the file cannot be read, or a line cannot be used; file and line are named.
+        InputError: the file cannot be read or holds no judgement, or a line cannot be used; file and line are named.
     """
     return qrels_of(qrels_lines(path, progress), path.name)
 
@@ -58,9 +67,11 @@ def qrels_of(lines: Iterable[tuple[int, str, str, float]], name: str) -> pl.Data
     """Collect judgements: line, query id, passage id, relevance.
 
     Raises:
-        InputError: a pair is judged twice, with different relevances.
+        InputError: there is none, or a pair is judged twice, with different relevances.
     """
     pairs = pl.DataFrame(list(lines), schema={"line": pl.Int64(), **QRELS}, orient="row")
+    if pairs.is_empty():
+        raise InputError("There are no judgements.", where=name, why="no line of it is one")
     pairs = pairs.unique([*QRELS], keep="first", maintain_order=True)
     _refuse_twice(pairs, name, "The judgements contradict each other.", "keep one of the two lines")
     return pairs.drop("line")
@@ -76,25 +87,33 @@ def qrels_lines(path: Path, progress: Progress = silent) -> Iterator[tuple[int, 
         yield from records_as_qrels(records(path, progress), path.name)
         return
     for number, cells in _cells(path, progress):
-        if number == 1 and len(cells) in (3, 4) and _number(cells[-1]) is None:
+        if number == 1 and len(cells) in (3, 4) and _names_columns(cells):
             continue
         if len(cells) not in (3, 4):
             raise _wrong(
                 path.name, number, f"it has {len(cells)} columns; a judgement has 4 (TREC) or 3 (BEIR)", " ".join(cells)
             )
-        yield number, cells[0], cells[-2], _relevance(cells[-1], path.name, number)
+        names = "a line of names is known by query-id, corpus-id and score" if number == 1 else None
+        yield number, cells[0], cells[-2], _relevance(cells[-1], path.name, number, names)
 
 
-def records(path: Path, progress: Progress = silent) -> list[tuple[int, Any]]:
-    """The records of a file that is no plain text, each with its line.
+def _names_columns(cells: list[str]) -> bool:
+    """Whether a first line names columns; a judgement whose relevance is no number is none the less a judgement."""
+    roles = zip(("query_id", "passage_id", "relevance"), (cells[0], cells[-2], cells[-1]), strict=True)
+    return sum(cell.lower().replace(" ", "_") in _NAMES[role] for role, cell in roles) > 1
+
+
+def records(path: Path, progress: Progress = silent, roles: Roles = NO_ROLES) -> list[tuple[int, Any]]:
+    """The records of a file that is no plain text, each with its line; columns named by hand tell its line of names.
 
     Raises:
         InputError: the file, or a line of it, cannot be read.
     """
     built = Built()
-    _, parts = parts_of(path, path.name, NO_ROLES, built, [], progress)
+    _, parts = parts_of(path, path.name, roles, built, [], progress)
     found = [record for part in parts for record in as_records(part.content)]
     refuse(built)
+    refuse_halves(found, path.name)
     return found
 
 
@@ -108,9 +127,28 @@ def refuse(built: Built) -> None:
         raise InputError(
             "A line cannot be read.",
             where=f"{reject.file}:{reject.line}",
-            why=f"{reject.reason} {reject.detail}".strip(),
+            why=_why(reject),
             remedy="mend the line; leaving it out would change what is measured",
         )
+
+
+def refuse_halves(found: Iterable[tuple[int, Any]], name: str) -> None:
+    """Raise for the first record of JSON with half of a surrogate pair, escaped, which no text can hold.
+
+    Raises:
+        InputError: there is one.
+    """
+    for line, record in found:
+        try:
+            json.dumps(record, ensure_ascii=False, default=str).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise _wrong(name, line, "it has half of a surrogate pair, which no text can hold") from error
+
+
+def _why(reject: Reject) -> str:
+    said = _REASONS.get(reject.reason, str(reject.reason).replace("_", " "))
+    detail = _IN_LINE.sub(r" at \1", reject.detail)
+    return f"{said}: {detail}" if detail else said
 
 
 def records_as_qrels(lines: Iterable[tuple[int, Any]], name: str) -> Iterator[tuple[int, str, str, float]]:
@@ -162,8 +200,8 @@ def read_run(path: Path, progress: Progress = silent) -> pl.DataFrame:
         RUN, in the order of the file.
 
     Raises:
-        InputError: the file cannot be read, is empty, has a line of other than six columns, a score that is no finite
-            number, or a passage twice for one query; file and line are named.
+        InputError: the file cannot be read, is empty, has a line of other than six columns, a score that is not a
+            finite number, or a passage twice for one query; file and line are named.
     """
     lines = []
     for number, cells in _cells(path, progress):
@@ -176,7 +214,7 @@ def read_run(path: Path, progress: Progress = silent) -> pl.DataFrame:
             )
         score = _number(cells[4])
         if score is None:
-            raise _wrong(path.name, number, f"the score {visible(cells[4], _SHOWN)!r} is no finite number")
+            raise _wrong(path.name, number, f"the score {visible(cells[4], _SHOWN)!r} is not a finite number")
         lines.append((number, cells[0], cells[2], score, cells[5]))
     run = pl.DataFrame(lines, schema={"line": pl.Int64(), **RUN}, orient="row")
     if run.is_empty():
@@ -208,7 +246,7 @@ def write_run(path: Path, run: pl.DataFrame, tag: str) -> None:
                 why="ids in this format are not empty and have no white space",
             )
     if not run["score"].is_finite().all():
-        raise InputError("The run cannot be written in TREC's format.", why="a score is no finite number")
+        raise InputError("The run cannot be written in TREC's format.", why="a score is not a finite number")
     ordered = (
         run.with_row_index("first")
         .with_columns(pl.col("first").min().over("query_id"))
@@ -248,10 +286,10 @@ def _number(cell: Any) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _relevance(cell: Any, name: str, line: int) -> float:
+def _relevance(cell: Any, name: str, line: int, remedy: str | None = None) -> float:
     value = _number(cell)
     if value is None:
-        raise _wrong(name, line, f"the relevance {visible(str(cell), _SHOWN)!r} is no finite number")
+        raise _wrong(name, line, f"the relevance {visible(str(cell), _SHOWN)!r} is not a finite number", remedy=remedy)
     return value
 
 
@@ -268,6 +306,6 @@ def _refuse_twice(pairs: pl.DataFrame, name: str, what: str, remedy: str) -> Non
         )
 
 
-def _wrong(name: str, line: int, why: str, raw: str = "") -> InputError:
+def _wrong(name: str, line: int, why: str, raw: str = "", remedy: str | None = None) -> InputError:
     shown = f": {json.dumps(visible(raw, _SHOWN), ensure_ascii=False)}" if raw else ""
-    return InputError("A line cannot be used.", where=f"{name}:{line}", why=why + shown)
+    return InputError("A line cannot be used.", where=f"{name}:{line}", why=why + shown, remedy=remedy)

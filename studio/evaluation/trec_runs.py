@@ -28,7 +28,7 @@ def of_trec_runs(
     """Score runs as `trec_eval -c` does: every judged query counts, and one that nothing was found for is 0.
 
     Args:
-        runs: TREC run files; each is called after its file.
+        runs: TREC run files; each is called after its file, and one that is named again counts once.
         qrels: judgements, as `trec.read_qrels` reads them.
         of_class: what made the runs; the unknown is compared with nothing.
         main: the metric that decides.
@@ -41,6 +41,7 @@ def of_trec_runs(
     main = metric(main).name
     names = tuple(dict.fromkeys([main, *METRICS]))
     judged = read_qrels(qrels, progress)
+    runs = list({path.resolve(): path for path in runs}.values())
     read = [read_run(path, progress) for path in runs]
     queries = judged["query_id"].unique().sort()
     passages = pl.concat([judged["passage_id"], *(run["passage_id"] for run in read)]).unique()
@@ -75,9 +76,9 @@ def _notes(judged: pl.Series, asked: pl.Series) -> tuple[str, ...]:
     beyond = asked.len() - int(asked.is_in(judged.implode()).sum())
     notes = []
     if missing:
-        notes.append(f"it found nothing for {missing:,} of {judged.len():,} judged queries; they count as 0")
+        notes.append(f"judged queries that it found nothing for, which count 0: {missing:,} of {judged.len():,}")
     if beyond:
-        notes.append(f"{beyond:,} of its queries are not judged, and count nowhere")
+        notes.append(f"queries of it that are not judged, and count nowhere: {beyond:,}")
     return tuple(notes)
 
 

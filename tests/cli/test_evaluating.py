@@ -50,6 +50,8 @@ def test_evaluations_are_made_listed_and_opened_again(project, tmp_path) -> None
 def test_the_table_fits_a_narrow_and_a_wide_terminal(project) -> None:
     for columns in (80, 140):
         shown = run("compare", "first", "--project", project, COLUMNS=str(columns))
+        # Every metric is there, below one another where there is no room beside.
+        assert all(name in shown.stdout for name in ("recall@5 ", "recall@50", "success@10", "judged@10"))
         table = [line for line in shown.stdout.splitlines() if not line.startswith(("note:", "plain: ", "first: "))]
         assert max(map(len, table)) <= columns
     assert "95 % interval of Δ" in shown.stdout
@@ -58,9 +60,15 @@ def test_the_table_fits_a_narrow_and_a_wide_terminal(project) -> None:
 def test_two_systems_go_query_by_query(project) -> None:
     names = ["first/bm25", "first/plain"]
     told = run("compare", *names, "--project", project, "--queries", "--reference", "bm25")
-    assert told.returncode == 0 and "plain against bm25, by ndcg@10" in told.stdout
+    assert told.returncode == 0 and "plain (new) against bm25 (baseline), by ndcg@10" in told.stdout
     assert "better" in told.stdout and "found by neither" in told.stdout
+    # The first is the new one and the second its baseline, whichever was asked for first in the evaluation.
     said = json.loads(run("compare", *names, "--project", project, "--queries", "--json").stdout)
+    back = json.loads(run("compare", *names[::-1], "--project", project, "--queries", "--json").stdout)
+    assert (said["system"], said["with"]) == ("bm25", "plain") == (back["with"], back["system"])
+    assert (said["wins"], said["losses"]) == (back["losses"], back["wins"])
+    table = json.loads(run("compare", *names, "--project", project, "--json").stdout)
+    assert [one["is_reference"] for one in table["systems"]] == [False, True]
     assert said["wins"] + said["ties"] + said["losses"] == 10
     assert sum(move["queries"] for move in said["moves"]) == 10
     alone = run("compare", "first/bm25", "--project", project, "--queries")
@@ -84,7 +92,14 @@ def test_a_system_that_cannot_be_run_is_said_and_tried_again_by_name(project, tm
     [
         (["evaluate", "--set", "no-such-file.jsonl", "--name", "never", *BM25], 2, "no-such-file"),
         (["evaluate", "--system", "rrf(bm25"], 2, "rrf(bm25"),
-        (["evaluate", "--metric", "ndgc@10", *BM25], 3, "did you mean"),
+        (["evaluate", "--metric", "ndgc@10", *BM25], 2, "did you mean"),
+        (["evaluate", "--system", "harrier-tiny,dim=0"], 2, "dim"),
+        (["evaluate", "--name", "never", "--system", "bm52"], 2, "did you mean `bm25`"),
+        (["evaluate", "--name", "never", "--reference", "bm52", *BM25], 2, "did you mean `bm25`"),
+        (["evaluate", "--name", "never", "--html", "/dev/null/x.html", *BM25], 2, "it is a file"),
+        (["evaluate", "--name", "never", "--markdown", "gone/x.md", *BM25], 2, "it is not there"),
+        (["evaluate", "--name", "never", "--query", "q", *BM25], 2, "has no columns to be named"),
+        (["evaluate", "--name", "first", "--reference", "nobody"], 2, "systems: `bm25`, `plain`"),
         (["evaluate", "--trec-run", "a.run"], 2, "--qrels is missing"),
         (["compare", "nothing"], 3, "known: evaluation first"),
         (["compare", "first", "--metric", "ndcg@20"], 2, "was not computed"),
@@ -98,6 +113,43 @@ def test_what_cannot_be_done_is_refused_in_words(project, arguments, code, words
     said = capsys.readouterr()
     assert said.out == "" and words in said.err
     assert not (project / "evaluations" / "never").exists()
+
+
+def test_columns_of_other_names_are_named_by_hand(project, tmp_path) -> None:
+    odd = tmp_path / "odd.jsonl"
+    odd.write_text("".join(json.dumps({"frage": one["query"], "antwort": one["positive"]}) + "\n" for one in ROWS[:6]))
+    named = ["--query", "frage", "--positive", "antwort", "--kind", "retrieval"]
+    done = run("evaluate", "--project", project, "--set", odd, "--name", "odd", *BM25, *named, "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["set"]["size"] == 6, done.stderr
+    again = run("evaluate", "--project", project, "--name", "odd")
+    assert again.returncode == 0 and "odd, 6 queries" in again.stdout
+    other = run("evaluate", "--project", project, "--set", odd, "--name", "odd", *BM25, "--query", "frage")
+    assert other.returncode != 0
+
+
+def test_an_interrupted_evaluation_says_how_it_goes_on(project, monkeypatch, capsys) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("studio.evaluation.evaluating.collect", stop)
+    assert main(["evaluate", "--project", str(project), "--name", "cut", *BM25]) == 130
+    said = capsys.readouterr().err
+    assert f"go on with it: harrier-studio evaluate --project {project} --name cut" in said
+    assert "cut: 2 systems on held-out" in said and "--no-operations" not in said
+    monkeypatch.undo()
+    assert main(["evaluate", "--project", str(project), "--name", "cut", "--json"]) == 0
+    signal.signal(signal.SIGTERM, handler)
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)["systems"]] == ["bm25", "plain"]
+
+
+def test_what_can_never_be_run_is_not_to_be_tried_again(project, tmp_path) -> None:
+    pairs = tmp_path / "sts.jsonl"
+    pairs.write_text('{"sentence1": "a", "sentence2": "b", "score": 1}\n' * 3)
+    more = ["--system", "bm25", "--system", "bm25"]
+    done = run("evaluate", "--project", project, "--set", pairs, "--name", "sts", *more)
+    assert done.returncode == 1 and "1 of 1 system could not be run" in done.stderr
+    assert "try again" not in done.stderr and "named twice is measured once" in done.stderr
 
 
 def test_runs_of_other_tools_need_no_project(tmp_path) -> None:

@@ -85,7 +85,7 @@ def test_the_test_of_a_run_is_the_one_it_froze(make_project: MakeProject, tmp_pa
     frozen = judged_of(load_prepared(folder.data))
     assert found.identity == RetrievalSet.of(frozen, found.about).identity
     assert found.about.in_project and prepared.passages == found.judged.corpus.height == 4
-    assert any("at most 4 passages" in note for note in found.about.notes)
+    assert any("at most 4;" in note for note in found.about.notes)
     assert retrieval(collect(str(folder.data), None)).identity == found.identity
     fewer = retrieval(collect("run:first", project, SetOptions(queries=1)))
     assert fewer.size == 1 and any("not comparable" in note for note in fewer.about.notes)
@@ -94,6 +94,22 @@ def test_the_test_of_a_run_is_the_one_it_froze(make_project: MakeProject, tmp_pa
         collect("run:first", project)
     with pytest.raises(InputError, match="no run `second`"):
         collect("run:second", project)
+    with pytest.raises(UsageError, match="is a run, and no set") as refused:
+        collect(str(folder.root), project)
+    assert "`run:first`" in (refused.value.remedy or "")
+
+
+def test_a_project_is_no_set_and_a_split_that_was_mistyped_is_told(make_project: MakeProject) -> None:
+    project = make_project(ROWS)
+    with pytest.raises(UsageError, match="is a project, and no set") as refused:
+        collect(str(project.root), None)
+    assert refused.value.remedy == f"its own test is the set `held-out`, with --project {project.root}"
+    with pytest.raises(UsageError, match="'vaidation'") as refused:
+        collect("held-out:vaidation", project)
+    assert refused.value.remedy == "did you mean `held-out:validation`?"
+    assert refused.value.why == "the splits are test, train, validation"
+    with pytest.raises(UsageError, match="no columns to name"):
+        collect("held-out", project, SetOptions(roles=Roles(query="q")))
 
 
 def test_a_beir_folder_gives_test_first_or_the_split_that_is_asked_for(tmp_path: Path) -> None:
@@ -149,7 +165,12 @@ def test_queries_without_judgements_are_left_out_and_those_without_an_answer_sta
 @pytest.mark.parametrize(
     ("file", "text", "where", "why"),
     [
-        ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"_id": \n', "corpus.jsonl:2", "broken"),
+        (
+            "corpus.jsonl",
+            '{"_id": "d1", "text": "a"}\n{"_id": \n',
+            "corpus.jsonl:2",
+            "it is not JSON: Expecting value at column 9",
+        ),
         ("corpus.jsonl", '{"_id": "d1", "text": "a"}\n{"text": "b"}\n', "corpus.jsonl:2", "no id"),
         (
             "corpus.jsonl",
@@ -296,6 +317,7 @@ def test_a_folder_may_be_named_like_a_benchmark_and_self_hits_are_a_choice(
         ("NanoBEIR", SetOptions(), "13 sets"),
         ("NanoNQQ", SetOptions(), "no set 'NanoNQQ'"),
         ("no\0thing", SetOptions(), "no set"),
+        ("heldout", SetOptions(), "no set 'heldout'"),
         ("held-out", SetOptions(queries=-1), "fewer than 0"),
         ("pyproject.toml", SetOptions(revision="abc"), "no revisions"),
         ("Quati", SetOptions(split="test"), "no splits"),

@@ -9,13 +9,14 @@ import polars as pl
 import pytest
 
 from studio.errors import UsageError
+from studio.evaluation.caveats import same_system
 from studio.evaluation.comparison import compare, pair, refusal
 from studio.evaluation.results import Evaluation, SystemResult
 from studio.evaluation.scores import intervals, tally
 from studio.evaluation.sets import About, SimilaritySet
 from studio.evaluation.significance import paired
 from studio.evaluation.similarity import spearman_difference
-from studio.evaluation.systems import Dense, Hybrid, Lexical, Reranked, SystemClass
+from studio.evaluation.systems import Dense, Given, Hybrid, Lexical, Reranked, SystemClass
 from studio.evaluation.verdict import Verdict
 from tests.evaluation.judging import evaluation, retrieval_set, system
 
@@ -63,7 +64,7 @@ def test_each_system_is_compared_with_the_first_of_its_class() -> None:
     assert rows["other"].refused == "other has no values of ndcg@10" and rows["other"].score is None
     notes = "\n".join(found.notes)
     assert "80 queries" in notes and "2 of 8 systems are compared with nothing" in notes
-    assert "1 of 8 systems could not be run" in notes and "1 of 80 queries are leaked" in notes
+    assert "1 of 8 systems could not be run" in notes and "1 of 80 queries is leaked" in notes
     assert f"{better.difference.minimal:.4f} to {rows['noisy'].difference.minimal:.4f}" in notes
 
 
@@ -146,6 +147,9 @@ def test_a_cut_model_is_compared_with_its_own_whole_vectors_and_no_cut_one_is_a_
         (of(SMALL), of(Dense(model="other", dim=64)), ""),
         (of(Dense(run="r")), of(Dense(run="r", at="baseline")), ""),
         (of(M), of(None), ""),
+        (of(SMALL), of(None), "are cut or coded, and it is not known"),
+        (of(Given(path="a.run")), of(CODED), "are cut or coded, and it is not known"),
+        (of(Given(path="a.run")), of(M), ""),
         (of(Lexical(), SystemClass.LEXICAL), of(Lexical(words="plain"), SystemClass.LEXICAL), ""),
         (of(M), of(Lexical(), SystemClass.LEXICAL), "dense is not compared with lexical"),
         (of(Hybrid(parts=(M, Lexical())), SystemClass.HYBRID), of(Hybrid(parts=(OTHER, M)), SystemClass.HYBRID), ""),
@@ -193,11 +197,52 @@ def test_pairs_are_compared_by_their_correlation() -> None:
     assert second.judgement is not None and second.judgement.verdict is Verdict.WIN
     assert first.score is not None and second.score is not None and first.score < second.score
     assert (second.wins, second.ties, second.losses) == (0, 0, 0)
-    assert third.score is not None and math.isnan(third.score)
-    assert third.judgement is not None and third.judgement.verdict is Verdict.REGRESSION
+    assert third.score is None and third.judgement is None and "is no number" in third.refused
     assert "60 pairs" in compare(made).notes[0]
     assert all("no values of cosine" in row.refused for row in compare(made, "cosine").rows)
 
 
 def test_what_differs_in_its_last_bits_is_a_tie() -> None:
     assert tally(np.array([0.1 + 0.2, 1.0, 0.0]), np.array([0.3, 0.0, 1.0])) == (1, 1, 1)
+
+
+def test_people_who_say_the_same_of_all_pairs_give_no_correlation_and_the_row_says_so() -> None:
+    pairs = pl.DataFrame({"pair_id": ["0", "1", "2"], "left": "a", "right": "b", "score": [3.0, 3.0, 3.0]})
+    flat = SystemResult("flat", None, SystemClass.DENSE, {"cosine": np.array([0.1, 0.2, 0.3])}, {"spearman": math.nan})
+    made = Evaluation("e", SimilaritySet(pairs, About("sts", "")), "spearman", ("spearman",), (flat,))
+    row = compare(made).rows[0]
+    assert "people gave every pair the same score" in row.refused and not row.is_reference
+
+
+def test_notes_tell_of_one_system_under_two_names_and_of_texts_that_are_read_in_two_ways() -> None:
+    read = {"model": "m", "query_prompt": "q: ", "document_prompt": "", "max_length": 64}
+    run = Dense(run="first")
+    made = evaluation(
+        SET,
+        known("base", system=M, described=read),
+        known("longer", 0.1, system=OTHER, described={**read, "model": "other", "max_length": 512}),
+        known("again", system=Dense(), described=read),
+        known("after", 0.2, system=run, described={**read, "query_prompt": "x: "}),
+        known("first", 0.2, system=run, described={"model": "its base"}),
+    )
+    notes = "\n".join(compare(made).notes)
+    assert "base and again: the same system stands there twice" in notes
+    assert "after and first: the same system stands there twice and counts twice in Holm's correction" in notes
+    assert "longer and base differ in where texts are cut (512 and 64 tokens)" in notes
+    assert "after and base differ in their prompts" in notes and notes.count("differ in") == 2
+
+
+def test_two_runs_of_other_tools_are_one_only_if_their_files_are() -> None:
+    def given(name: str, **described: str) -> SystemResult:
+        return known(name, system=Given(path=f"{name}.run"), described={"tag": "x", **described})
+
+    files = given("c", sha256="1"), given("d", sha256="1"), given("e", sha256="2")
+    assert not same_system(given("a"), given("b")) and same_system(given("a"), given("a"))
+    assert same_system(*files[:2]) and not same_system(*files[1:]) and not same_system(given("a"), known("m", system=M))
+
+
+def test_no_difference_is_promised_that_the_metric_cannot_have() -> None:
+    two = retrieval_set({"q1": {"p": 1}, "q2": {"p": 1}}, ["p"])
+    made = evaluation(two, *(system(two, name, values={"ndcg@10": values}) for name, values in
+                             (("a", [0.0, 1.0]), ("b", [1.0, 0.0]))))  # fmt: skip
+    assert any("even the largest difference possible" in note for note in compare(made).notes)

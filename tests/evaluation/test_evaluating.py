@@ -116,6 +116,33 @@ def test_what_was_cancelled_goes_on_by_its_name_on_the_frozen_set(project) -> No
         np.testing.assert_array_equal(one.ranking.indices, other.ranking.indices)
 
 
+def test_what_was_stopped_while_the_set_was_read_goes_on_with_the_systems_asked_for(project) -> None:
+    def stop(step: str, done: int, total: int | None) -> None:
+        if step == "collect the held-out rows":
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        made(project, systems=["bm25", "mine: bm25,words=plain"], progress=stop)
+    summary = evaluation_summaries(project.root)[0]
+    assert (summary.name, summary.state, summary.systems) == ("one", "unfinished", 2)
+    with pytest.raises(InputError, match="only been asked for"):
+        load(evaluation_folder(project.root, "one"))
+    assert [one.name for one in go_on(project, "one").systems] == ["bm25", "mine"]
+
+
+@pytest.mark.parametrize("spec", ["bm52", "run:fist", "trec:nofile.run", "harrier-tiny,dim=999", "x:bm25"])
+def test_a_system_that_is_mistyped_leaves_no_trace(project, spec) -> None:
+    with pytest.raises((ConfigError, InputError, UsageError)):
+        made(project, systems=["bm25", spec])
+    assert evaluation_folders(project.root) == [] and not evaluation_folder(project.root, "one").root.exists()
+
+
+def test_a_line_is_shown_before_each_system_and_before_the_set(project) -> None:
+    steps: list[str] = []
+    made(project, systems=["bm25"], progress=lambda step, done, total: steps.append(step))
+    assert steps[0] == "begin" and "bm25: system 1 of 1" in steps
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -189,6 +216,6 @@ def test_other_tools_runs_need_judgements_alone(tmp_path: Path) -> None:
     # By its scores and not its ranks, a has q1's better passage first; q3, that nothing was found for, counts as 0.
     assert a.values["ndcg@10"] == pytest.approx([1.0, 1 / np.log2(3), 0.0])
     assert b.values["mrr@10"].tolist() == [1.0, 1.0, 0.0]
-    assert any("1 of 3 judged queries" in note for note in a.notes) and any("not judged" in note for note in a.notes)
+    assert any("1 of 3" in note for note in a.notes) and any("not judged" in note for note in a.notes)
     again = of_trec_runs([*runs, tmp_path / "a.run"], tmp_path / "q.txt", main="recall@20")
-    assert len({one.name for one in again.systems}) == 3 and again.metrics[0] == "recall@20"
+    assert [one.name for one in again.systems] == ["a", "b"] and again.metrics[0] == "recall@20"

@@ -21,6 +21,7 @@ from studio.evaluation.results import Evaluation, Operations
 from studio.evaluation.sets import About, SimilaritySet
 from studio.evaluation.systems import Dense, Lexical, SystemClass
 from studio.evaluation.tables import cost_grid, heading, metrics_grid, slices_grid, systems_grid, verdicts
+from studio.evaluation.wording import numbered, shortened
 from tests.evaluation.judging import evaluation, ranked, retrieval_set, system
 
 HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e'\"&|`*{{ 7*7 }}"
@@ -160,7 +161,8 @@ def test_only_equals_are_compared_and_each_row_says_why(told) -> None:
     assert [line[0] for line in metrics_grid(told).lines] == ["tiny", "tiny dim 16", HOSTILE, "bm25"]
     cost = dict(zip(cost_grid(told).header, cost_grid(told).lines[0], strict=True))
     assert (cost["p50 ms"], cost["index"], cost["cut"]) == ("4.00", "121 KiB", "21")
-    assert slices_grid(told, "language").header[:7] == ("language", "n", "Δ", "p", "+/=/-", HOSTILE, "tiny")
+    header = slices_grid(told, "language").header
+    assert header[:7] == ("language", "n", "Δ", "p", "+/=/-", shortened(HOSTILE, 32), "tiny")
 
 
 def test_metrics_and_references_that_are_not_there_are_refused() -> None:
@@ -202,3 +204,29 @@ def test_plots_hold_what_they_are_given_and_nothing_where_there_is_nothing() -> 
     assert len(drawn.findall(".//{*}circle") or drawn.findall(".//circle")) == 3
     assert "all" in "".join(drawn.itertext())
     assert ElementTree.fromstring(columns([("found", 3, "better"), ("lost", 1, "worse")], HOSTILE)) is not None
+
+
+def test_the_metric_that_is_asked_for_stands_first() -> None:
+    assert metrics_grid(report(_evaluation(), "recall@50")).header[:3] == ("system", "recall@50", "ndcg@10")
+
+
+def test_a_long_name_is_cut_in_its_middle_everywhere_but_in_json() -> None:
+    name = "a" * 120 + " the end " + "b" * 10
+    told = report(_evaluation(name), by=("language",), pair=(name, "tiny"))
+    # In plots it is whole where a mouse rests on it.
+    shown = re.sub(r"<title>.*?</title>", "", page([told]))
+    assert name not in markdown(told) and name not in shown and f"<td>{shortened(name)}</td>" in shown
+    assert name in json.dumps(as_json(told))
+    assert shortened("x" * 60) == "x" * 60 and len(shortened("x" * 61)) == 60
+    assert (numbered(1, "query"), numbered(2, "query"), numbered(0, "pair")) == ("1 query", "2 queries", "0 pairs")
+
+
+def test_a_win_is_coloured_only_where_it_is_more_than_chance() -> None:
+    sure, chance = _evaluation(), _evaluation()
+    noisy = np.zeros(QUERIES)
+    noisy[0] = 0.3
+    base = sure.system("tiny")
+    barely = replace(base, name="barely", values={"ndcg@10": base.values["ndcg@10"] + noisy}, system=Dense(model="b"))
+    chance = replace(chance, systems=(base, barely), metrics=("ndcg@10",))
+    assert 'class="WIN"' in page([report(sure)]) and 'class="WIN"' not in page([report(chance)])
+    assert "VERDICT: WIN" in page([report(chance)]) and "opened again" not in page([report(chance)])

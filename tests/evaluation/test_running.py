@@ -164,7 +164,7 @@ def test_bm25_is_asked_in_the_words_it_is_to_have(context: Context) -> None:
     plain, stemmed = (_ran(Lexical(words=words), evaluated, context) for words in ("plain", "portuguese"))
     assert _ids(evaluated, stemmed.ranking)[0][:3] != _ids(evaluated, plain.ranking)[0][:3]
     assert _ids(evaluated, stemmed.ranking)[1][0] == "p01"
-    assert stemmed.notes == ("1 queries share no word with any passage",)
+    assert stemmed.notes == ("queries that share no word with any passage: 1",)
     assert (stemmed.ranking.indices[4] == -1).all() and np.isneginf(stemmed.ranking.scores[4]).all()
 
 
@@ -249,7 +249,7 @@ def test_another_tools_run_ranks_as_trec_eval_ranks_it(context: Context, tmp_pat
         evaluated.judged.queries["query_id"], evaluated.judged.corpus["passage_id"], evaluated.judged.qrels
     )
     assert by_query(found.ranking.indices, qrels, ["mrr@10"])["mrr@10"].tolist() == pytest.approx([1 / 3, 1, 0, 0, 0])
-    assert [note.split(" ", 1)[0] for note in found.notes] == ["1", "3", "1"]
+    assert [note.rsplit(" ", 1)[1] for note in found.notes] == ["1", "3", "1"]
     assert found.described["tag"] == "other"
     with pytest.raises(InputError):
         _ran(Given(path=str(tmp_path / "none.run")), evaluated, context)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studio.errors import InputError, UsageError
-from studio.evaluation.sets import About, Judged, RetrievalSet, SimilaritySet, TripletSet
+from studio.evaluation.sets import About, Judged, RetrievalSet, SimilaritySet, TripletSet, difference
 from studio.evaluation.trec import QRELS, RUN, read_qrels, read_run, write_run
 
 ID = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"]), min_size=1, max_size=8)
@@ -93,8 +93,8 @@ def test_a_judgement_said_twice_counts_once_and_a_contradiction_is_refused(tmp_p
     ("text", "line", "why"),
     [
         ("q1 0 d1 1\nq1 d2\n", 2, "2 columns"),
-        ("q1 0 d1 1\nq1 0 d2 high\n", 2, "no finite number"),
-        ("q1 0 d1 nan\n", 1, "no finite number"),
+        ("q1 0 d1 1\nq1 0 d2 high\n", 2, "not a finite number"),
+        ("q1 0 d1 nan\n", 1, "not a finite number"),
     ],
 )
 def test_a_wrong_judgement_is_named_by_file_and_line(tmp_path: Path, text: str, line: int, why: str) -> None:
@@ -103,6 +103,42 @@ def test_a_wrong_judgement_is_named_by_file_and_line(tmp_path: Path, text: str, 
         read_qrels(tmp_path / "q.qrels")
     assert refused.value.where == f"q.qrels:{line + 1}"
     assert why in (refused.value.why or "")
+
+
+@pytest.mark.parametrize("first", ["q1 0 d1 one", "q1\td1\thigh", "query 0 d1 one", "d1 q1 score"])
+def test_a_first_line_is_passed_over_only_if_it_names_columns(tmp_path: Path, first: str) -> None:
+    (tmp_path / "q.txt").write_text(f"{first}\nq1 0 d2 1\n")
+    with pytest.raises(InputError, match="cannot be used") as refused:
+        read_qrels(tmp_path / "q.txt")
+    assert refused.value.where == "q.txt:1"
+    assert "query-id, corpus-id and score" in (refused.value.remedy or "")
+    for names in ("query-id corpus-id score", "qid iter docno rel", "Topic iteration document relevance"):
+        (tmp_path / "q.txt").write_text(f"{names}\nq1 0 d2 1\n")
+        assert read_qrels(tmp_path / "q.txt").rows() == [("q1", "d2", 1.0)]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "query-id\tcorpus-id\tscore\n"])
+def test_judgements_that_are_none_are_refused_by_the_files_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "q.txt").write_text(text)
+    with pytest.raises(InputError, match="no judgements") as refused:
+        read_qrels(tmp_path / "q.txt")
+    assert refused.value.where == "q.txt"
+
+
+def test_what_two_sets_differ_in_is_counted() -> None:
+    one = RetrievalSet.of(judged(("q1", "a", 1.0), ("q2", "b", 2.0)), About("x", "y"))
+    more = judged(("q1", "a", 1.0), ("q2", "b", 1.0), ("q2", "c", 1.0))
+    assert difference(one, RetrievalSet.of(more, About("x", "y")), ("main", "later")) == (
+        "judgements: 1 alike in both, 1 only in later, 1 changed under their ids; the same: queries, passages"
+    )
+    less = more._replace(corpus=more.corpus.head(1), queries=more.queries.with_columns(text=pl.lit("outra")))
+    assert difference(one, RetrievalSet.of(less._replace(qrels=one.judged.qrels), About("x", "y")), ("a", "b")) == (
+        "queries: 2 changed under their ids; passages: 1 alike in both, 2 only in a; the same: judgements"
+    )
+    pairs = pl.DataFrame({"pair_id": ["s1"], "left": ["a"], "right": ["b"], "score": [2.5]})
+    first, second = (SimilaritySet(pairs.with_columns(score=pl.lit(s)), About("x", "y")) for s in (1.0, 2.0))
+    assert difference(first, second, ("a", "b")) == "pairs: 1 changed under their ids"
+    assert difference(one, first, ("a", "b")) == "a asks of retrieval, b of similarity"
 
 
 def test_a_run_is_read_with_its_scores_whatever_its_ranks_say(tmp_path: Path) -> None:
@@ -117,7 +153,7 @@ def test_a_run_is_read_with_its_scores_whatever_its_ranks_say(tmp_path: Path) ->
     ("text", "where", "why"),
     [
         ("q1 Q0 d1 1 0.5 a\nq1 Q0 d2 2 0.4\n", "run:2", "5 columns"),
-        ("q1 Q0 d1 1 nan a\n", "run:1", "no finite number"),
+        ("q1 Q0 d1 1 nan a\n", "run:1", "not a finite number"),
         ("q1 Q0 d1 1 0.5 a\nq1 Q0 d2 2 0.4 a\nq1 Q0 d1 3 0.3 a\n", "run:3", "also in line 1"),
         ("q1 Q0 d\xff 1 0.5 a\n", "run:1", "UTF-8"),
         ("", None, "no line"),

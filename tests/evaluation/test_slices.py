@@ -79,10 +79,16 @@ def test_lengths_are_quarters_and_leaks_apart(made: Evaluation) -> None:
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=40))
 def test_every_query_is_in_one_quarter(lengths: list[int]) -> None:
-    evaluated = made_of(["á" * length for length in lengths])
+    evaluated = made_of(["á", *("á" * length for length in lengths)])
     parts = SLICES["length"](evaluation(evaluated))
     assert (np.sum([held for _, held in parts], axis=0) == 1).all() and len(parts) <= 4
     assert len({name for name, _ in parts}) == len(parts)
+
+
+def test_queries_without_texts_have_no_length() -> None:
+    for by in ("length", "words"):
+        with pytest.raises(UsageError, match="cannot be sliced by their length"):
+            SLICES[by](evaluation(made_of(["", ""])))
 
 
 def test_what_cannot_be_sliced(made: Evaluation) -> None:

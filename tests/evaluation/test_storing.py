@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as drawn
 
 from studio.errors import InputError, UsageError
+from studio.evaluation.comparison import compare
 from studio.evaluation.folder import EvaluationFolder
 from studio.evaluation.opening import opened
 from studio.evaluation.parts import load_set, load_system, save_set, save_system
@@ -157,11 +158,26 @@ def test_runs_are_compared_on_their_common_test(tmp_path: Path) -> None:
     assert [one.name for one in found.systems] == ["zero", "one", "waits"]
     assert found.system("one").values["ndcg@10"].tolist() == [0.5, 0.2, 0.9]
     assert "not come to its end" in found.system("waits").error
+    # Each is known to have whole vectors, so that a cut model is held against its own and no other.
+    assert [one.system for one in of_runs(runs[:1]).systems] == [Dense(run="one", at="baseline"), Dense(run="one")]
     assert [one.name for one in of_runs(runs[:1]).systems] == ["one@baseline", "one"]
     other = _run(tmp_path, "other", retrieval_set({"q1": {"p1": 1.0}}, PASSAGES), [0.1], [0.2])
     with pytest.raises(InputError, match="cannot be compared") as refused:
         of_runs([runs[0], other])
-    assert "3 queries among 5 passages, and 1 queries" in str(refused.value)
+    assert "3 queries among 5 passages, and 1 query among" in str(refused.value)
+
+
+def test_a_cut_model_is_held_against_its_own_run_and_not_against_another_model(tmp_path: Path) -> None:
+    evaluated = retrieval_set(QRELS, PASSAGES)
+    lists = [["p1", "p2"], ["p9"], ["p3"]]
+    cut, strange = (system(evaluated, name, ranked(evaluated, lists, 4), system=Dense(run=run, dim=64))
+                    for name, run in (("cut", "one"), ("strange", "gone")))  # fmt: skip
+    folder = _stored(tmp_path, "both", evaluated, [cut, strange])
+    assert folder.request.exists()
+    _run(tmp_path, "one", evaluated, [0.5, 0.2, 0.9], [0.1, 0.2, 0.3])
+    rows = {row.name: row for row in compare(opened(tmp_path, ["one", "both"])).rows}
+    assert rows["one"].reference == "one@baseline" and rows["cut"].reference == "one"
+    assert "of another model" in rows["strange"].refused
 
 
 def test_systems_of_several_evaluations_and_runs_meet_over_the_same_queries(tmp_path: Path) -> None:
@@ -184,8 +200,11 @@ def test_systems_of_several_evaluations_and_runs_meet_over_the_same_queries(tmp_
     _stored(tmp_path, "trained", retrieval_set({"q1": {"p1": 1.0}}, PASSAGES), [])
     with pytest.raises(UsageError, match="both a run and an evaluation"):
         opened(tmp_path, ["trained"])
-    with pytest.raises(InputError, match="not measured on the same thing"):
+    with pytest.raises(InputError, match="not measured on the same thing") as refused:
         opened(tmp_path, ["one", "evaluation:trained"])
+    assert refused.value.why == (
+        "queries: 1 alike in both, 2 only in one; judgements: 1 alike in both, 4 only in one; the same: passages"
+    )
     with pytest.raises(InputError, match="no evaluation or run `nothing`"):
         opened(tmp_path, ["nothing"])
     with pytest.raises(UsageError, match="no system `c`"):

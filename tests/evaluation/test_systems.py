@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from studio.errors import ConfigError, StudioError, UsageError
+from studio.evaluation.checking import check_references, check_systems
 from studio.evaluation.naming import OPTIONS
 from studio.evaluation.parsing import READY, describe, distinct, name_of, parse, parse_all, read_systems, ready
 from studio.evaluation.systems import Dense, Given, Hybrid, Lexical, Named, Reranked, SystemClass
@@ -130,7 +131,7 @@ def test_what_cannot_be_read_is_named_with_its_place(text: str, place: int, why:
      '"": bm25', f"{'x' * 201}: bm25"],
 )  # fmt: skip
 def test_values_that_no_system_can_have_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(UsageError):
         parse(text)
 
 
@@ -207,6 +208,46 @@ def test_ready_made_comparisons_take_the_latest_run_that_left_a_model(tmp_path: 
     ]  # fmt: skip
     with pytest.raises(UsageError, match="ready-made"):
         ready("densest", project)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("bm52", "did you mean `bm25`"), ("projet", "did you mean `project`"), ("harrier-tyni", "`harrier-tiny`"),
+     ("run:fist", "did you mean `run:first`"), ("rrf(run:fist + bm25)", "did you mean `run:first`"),
+     ("default", "--ready default"), ("x:bm25", "a blank after the colon: 'x: bm25'"),
+     ("mine: x:run:first", "a blank after the colon"), ("./gone", "a model's folder or hub id"),
+     ("rerank(bm25, no-such-reranker)", "There is no model `no-such-reranker`"), ("FILE", "written trec:"),
+     ("trec:FILE.gone", "no such run file"), ("run:first@checkpoint-7", "has no `checkpoint-7`"),
+     ("run:waits", "has no final model"), ("harrier-tiny,dim=129", "use dim=128 or less"),
+     ("run:first,dim=999", "use dim=128"), ("rrf(harrier-tiny,dim=200 + bm25)", "128 dimensions"),
+     ("y" * 5000, "There is no model")],
+)  # fmt: skip
+def test_what_cannot_be_run_is_known_before_anything_is_measured(tmp_path: Path, text: str, why: str) -> None:
+    project = Project.create(tmp_path / "project", snapshot([("q", "p")]), ProjectSettings(name="test"))
+    spec = RunSpec(prompts=PromptSettings())
+    trained(project.root, "first", spec).model.symlink_to(sample_data() / "harrier-tiny")
+    trained(project.root, "waits", spec)
+    file = tmp_path / "a.run"
+    file.write_text("q1 Q0 d1 1 2.0 a\n")
+    with pytest.raises(StudioError) as caught:
+        check_systems([parse(text.replace("FILE", str(file)))], project)
+    assert why in str(caught.value)
+
+
+def test_what_may_be_run_is_not_refused(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "project", snapshot([("q", "p")]), ProjectSettings(name="test"))
+    run = trained(project.root, "first", RunSpec(prompts=PromptSettings()))
+    run.model.symlink_to(sample_data() / "harrier-tiny")
+    file = tmp_path / "a b.run"
+    file.write_text("q1 Q0 d1 1 2.0 a\n")
+    fine = ["bm25", "project,prompts=model", "harrier-tiny,dim=128", "run:first,prompts=set", "run:first@baseline",
+            "harrier-oss-v1-270m", "no/such-model,dim=9", str(sample_data() / "harrier-tiny"), f'trec:"{file}"',
+            "rerank(bm25, BAAI/bge-reranker-v2-m3)"]  # fmt: skip
+    check_systems(parse_all(fine), project)
+    check_references(["bm25"], parse_all(fine))
+    with pytest.raises(UsageError, match="no system `bm52`") as caught:
+        check_references(["bm52"], parse_all(fine))
+    assert "did you mean `bm25`" in str(caught.value)
 
 
 def test_the_page_shows_what_there_is() -> None:

@@ -271,7 +271,7 @@ def test_a_held_out_pair_with_a_low_score_or_label_0_is_no_answer(make_project: 
     ]
     prepared = frozen(make_project([*ROWS[:3], *(row | {"split": "test"} for row in tests)]), tmp_path / "data")
     assert {line[:2] for line in texts_of(prepared)} == {("quanto", "vinte"), ("onde", "aqui")}
-    assert prepared.passages == 8 and "1 held-out queries have no passage" in prepared.notes[0]
+    assert prepared.passages == 8 and "held-out queries that no passage answers" in prepared.notes[0]
 
 
 def test_a_label_that_a_contrastive_loss_cannot_take_is_named(make_project: MakeProject, tmp_path: Path) -> None:

@@ -1,0 +1,19 @@
+"""How names and counts are written in sentences, tables and plots."""
+
+from __future__ import annotations
+
+_NAME = 60
+
+
+def shortened(name: str, limit: int = _NAME) -> str:
+    """A name with its middle left out where it is long: what tells two apart is often at the end."""
+    if len(name) <= limit:
+        return name
+    end = limit // 3
+    return f"{name[: limit - end - 1]}…{name[-end:]}"
+
+
+def numbered(count: int, one: str) -> str:
+    """A count with its noun: `1 query`, `1,200 queries`."""
+    many = f"{one[:-1]}ies" if one.endswith("y") else f"{one}s"
+    return f"{count:,} {one if count == 1 else many}"
