@@ -220,9 +220,10 @@ def _emit_next(waiting: _Waiting, count: int, actor: str, as_json: bool) -> None
         emit_json({"waiting": open_.height, "of": waiting.queue.lines.height, "candidates": shown})
         return
     for line in shown:
+        bound = "at least " if line["at_least"] else ""
         emit(
             f"row {line['query_row']:,} {line['query_id']}  candidate {line['passage_row']:,} {line['passage_id']}  "
-            f"probability {line['probability']:.2f}  damage {line['damage']:.2f}  margin {line['margin']:+.3f}  "
+            f"probability {line['probability']:.2f}  damage {line['damage']:.2f}  margin {bound}{line['margin']:+.3f}  "
             f"rank {line['rank'] or '-'} (own {line['own_rank'] or '-'})  {', '.join(line['reasons'])}"
         )
         for asked in line["asked"]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from studio.cli.output import emit, emit_json, say
 from studio.errors import UsageError
-from studio.evaluation.misses import Miss, Sent, To, exported, miss, send_all
-from studio.evaluation.misses import misses as worst_of
+from studio.evaluation.misses import Found, Miss, Sent, To, exported, miss, send_all, worst_first
 from studio.evaluation.results import Evaluation
 from studio.evaluation.storing import existing_evaluation, load
 from studio.files import write_text
@@ -46,17 +48,20 @@ def misses(
     whose = _system(evaluation, system, against)
     if queries:
         found = [miss(evaluation, one, whose, passages, against=against, metric=metric) for one in queries]
+        lost = len(found)
     else:
-        found = worst_of(evaluation, whose, against=against, worst=worst, metric=metric)
+        found, lost = worst_first(evaluation, whose, against=against, worst=worst, metric=metric)
     if out:
         write_text(out, "".join(f"{line}\n" for line in exported(found)))
     sent = send_all(project, found, To(to)) if to else None
     if as_json:
-        emit_json({"misses": [_document(one) for one in found], "sent": _sent_document(sent)})
+        emit_json({"misses": [_document(one) for one in found], "of": lost, "sent": _sent_document(sent)})
         return
     for one in found:
         _emit(one)
-    if not found:
+    if lost > len(found):
+        say(f"the worst {len(found):,} of {lost:,}; more with --worst {lost}")
+    if not lost:
         say(f"{visible(whose)} lost nothing" + (f" against {visible(against)}" if against else ""))
     if out:
         say(f"wrote {out}: in split `evaluation`, which nothing trains on; import it with `harrier-studio import`")
@@ -100,14 +105,29 @@ def _sent_document(sent: Sent | None) -> dict[str, Any] | None:
 
 def _emit(one: Miss) -> None:
     before = "" if one.before is None else f" (was {one.before:.3f})"
-    emit(f"{one.query_id}  {one.metric} {one.value:.3f}{before}  {_cut(one.query)}")
+    _line(f"{visible(one.query_id)}  {one.metric} {one.value:.3f}{before}  {_cut(one.query)}")
     if one.leaked:
-        emit(f"    leaked: {one.leaked}")
+        _line(f"    leaked: {visible(one.leaked)}")
     for found in one.gold[:_PASSAGES]:
-        rank = f"rank {found.rank}" if found.rank else "not found"
-        emit(f"    answers, {rank}: {found.passage_id}  {_cut(found.text)}")
+        _line(f"    answers, {_place(found)}: {visible(found.passage_id)}  {_cut(found.text)}")
     for found in one.above[:_PASSAGES]:
-        emit(f"    above, rank {found.rank}: {found.passage_id}  {_cut(found.text)}")
+        _line(f"    above, rank {found.rank}: {visible(found.passage_id)}  {_cut(found.text)}")
+
+
+def _place(found: Found) -> str:
+    if found.rank:
+        return f"rank {found.rank}"
+    return "not found" if found.text else "not among the passages of the set"
+
+
+def _line(text: str) -> None:
+    """Print a line, broken between words on a terminal only: scripts get one line each."""
+    if not sys.stdout.isatty():
+        emit(text.rstrip())
+        return
+    columns = max(shutil.get_terminal_size((120, 24)).columns, 40)
+    for line in textwrap.wrap(text, columns, subsequent_indent="        ", break_on_hyphens=False):
+        emit(line)
 
 
 def _emit_sent(sent: Sent, root: Path) -> None:

@@ -130,21 +130,23 @@ def doctor(
     project: Path | None,
     as_json: bool,
 ) -> None:
-    """`doctor`: the installation, and the embedded model or the one that is named, as it would be loaded."""
+    """`doctor`: the installation, and the model that is named, the project's, or the embedded one, as it is loaded."""
     if project is not None and not with_golden:
         raise UsageError("--project belongs to --golden.", remedy="add --golden: it compares the prompts")
-    contract = Project.open(project).settings.prompts.contract() if project else None
+    settings = Project.open(project).settings if project else None
+    contract = settings.prompts.contract() if settings else None
+    model = model or (settings.model.id if settings else TINY_MODEL)
     spec = model_spec(
-        model_location(model or TINY_MODEL),
+        model_location(model),
         max_length=max_length,
         dtype=dtype,
         device=device,
         trust_remote_code=trust_remote_code,
     )
-    say(f"loading {model or TINY_MODEL} …")
+    say(f"loading {model} …")
     items = [*_installation(), *(asdict(finding) for finding in examine(spec))]
     if with_golden:
-        items += [asdict(finding) for finding in golden(spec, contract)]
+        items += [asdict(finding) for finding in golden(spec, contract, str(project))]
     if as_json:
         emit_json({"version": __version__, "versions": versions(), "findings": items})
     else:

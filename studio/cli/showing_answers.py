@@ -39,10 +39,14 @@ def show_false_negatives(bench: Bench, limit: int, as_json: bool) -> None:
     for detail in details:
         emit()
         emit(f"query {detail.query_id} {_cut(detail.query)}")
-        emit(f"  own positive, score {detail.own_score:.3f}, rank {detail.own_rank or '-'}: {_cut(detail.own)}")
+        found = f"not found, score at most {detail.own_score:.3f}"
+        if not detail.at_least:
+            found = f"score {detail.own_score:.3f}, rank {detail.own_rank or '-'}"
+        emit(f"  own positive, {found}: {_cut(detail.own)}")
         rank = detail.rank or "beyond the depth"
         emit(f"  candidate {detail.passage_id}, score {detail.score:.3f}, rank {rank}: {_cut(detail.passage)}")
-        emit(f"  margin {detail.margin:+.1%}, probability {detail.probability:.2f}, {', '.join(detail.reasons)}")
+        bound = "at least " if detail.at_least else ""
+        emit(f"  margin {bound}{detail.margin:+.1%}, probability {detail.probability:.2f}, {', '.join(detail.reasons)}")
         for asked in detail.asked:
             emit(f"  sent from an evaluation: {asked}")
         if detail.held_by:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Evaluated(NamedTuple):
-    """An evaluation that was made; `failed`: the systems that could not be run, each with the reason."""
+    """An evaluation that was made; `systems`: all; `failed`: those that could not be run, each with the reason."""
 
     name: str
     systems: int

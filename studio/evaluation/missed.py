@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 
 from studio.errors import UsageError
+from studio.evaluation.metrics import first_relevant
+from studio.evaluation.per_query import qrels_of
 from studio.evaluation.results import Evaluation, Ranking, SystemResult
 from studio.evaluation.sets import RetrievalSet
 
@@ -130,18 +132,30 @@ def misses(evaluation: Evaluation, system: str, *, against: str = "", worst: int
         metric: by which; "": the evaluation's main one.
 
     Returns:
-        The worst first; equal ones in the order of the set.
+        As of `worst_first`.
 
     Raises:
         UsageError: there is no such system or metric, or its ranking is not known.
+    """
+    return worst_first(evaluation, system, against=against, worst=worst, metric=metric)[0]
+
+
+def worst_first(
+    evaluation: Evaluation, system: str, *, against: str = "", worst: int = 20, metric: str = ""
+) -> tuple[list[Miss], int]:
+    """As `misses`, with the number of queries that were lost.
+
+    Returns:
+        The worst first; of equal ones those whose best answer stands deepest (not found is deepest), then in the order
+        of the set. And how many there are in all.
     """
     reading = _Reading(evaluation, system, against, metric)
     values = reading.values
     key = values - reading.before if reading.before is not None else values
     lost = np.flatnonzero(key < (0 if reading.before is not None else 1))
-    chosen = lost[np.argsort(key[lost], kind="stable")][: max(0, worst)]
+    order = np.lexsort((-reading.ranks[lost], key[lost]))
     ids = reading.set.judged.queries["query_id"]
-    return [reading.miss(ids[int(at)]) for at in chosen]
+    return [reading.miss(ids[int(at)]) for at in lost[order][: max(0, worst)]], len(lost)
 
 
 class _Reading:
@@ -162,6 +176,12 @@ class _Reading:
         self.before = self._values(_system(evaluation, against)) if against else None
         self._places = {name: at for at, name in enumerate(self.set.judged.queries["query_id"])}
         self._leaked = dict(self.set.leaked.select("query_id", "why").iter_rows())
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """Of each query the rank (from 1) of the first passage that answers; infinite where none was found."""
+        first = first_relevant(self.ranking.indices, qrels_of(self.set)).astype(np.float64)
+        return np.where(first > 0, first, np.inf)
 
     def _values(self, result: SystemResult) -> np.ndarray:
         if self.metric not in result.values:

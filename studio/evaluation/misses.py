@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from studio.evaluation.missed import Found, Miss, To, miss, misses
+from studio.evaluation.missed import Found, Miss, To, miss, misses, worst_first
 from studio.mining.asking import MISSED
 from studio.mining.collection import Collection
 from studio.mining.relations import judged
@@ -20,7 +20,7 @@ from studio.project.splitting import TRAIN
 from studio.text.equal import equal_at
 from studio.text.normalise import Level
 
-__all__ = ["Found", "Miss", "Refused", "Sent", "To", "exported", "miss", "misses", "send", "send_all"]
+__all__ = ["Found", "Miss", "Refused", "Sent", "To", "exported", "miss", "misses", "send", "send_all", "worst_first"]
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that is deciding."""

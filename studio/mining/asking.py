@@ -24,6 +24,7 @@ ASKED_LINES = pl.Schema(
         "own_id": pl.String(),
         "own": pl.Float64(),
         "margin": pl.Float64(),
+        "at_least": pl.Boolean(),
         "support": pl.Float64(),
         "rank": pl.UInt32(),
         "own_rank": pl.UInt32(),
@@ -41,7 +42,8 @@ ASKED_LINES = pl.Schema(
     }
 )
 """One line a query and passage, with the columns of `false_negatives.CANDIDATE_FIELDS` as the system saw them that was
-sent first. `support`: of the one look that is known. `asked`: each time, in words. `trust`: of that system."""
+sent first. `own`, `own_rank`: null where that did not find the own positive; then the margin is a bound (`at_least`).
+`support`: of the one look that is known. `asked`: each time, in words. `trust`: of that system."""
 
 
 def asked_lines(
@@ -71,15 +73,15 @@ def asked_lines(
 def _line(line: dict[str, object], known: set[str]) -> dict[str, object]:
     said = [found for text in line["evidence"] if (found := outranked(text))]  # type: ignore[attr-defined]
     first = said[0] if said else Outranked(evaluation="", system="", rank=1, score=0.0)
-    own = first.gold_score if first.gold_score is not None else first.score
     return {
         "query_id": line["query_id"],
         "passage_id": line["passage_id"],
         "score": first.score,
         "certain": False,
         "own_id": first.gold_id if first.gold_id in known else line["query_id"],
-        "own": own,
+        "own": first.gold_score,
         "margin": line["score"] or 0.0,
+        "at_least": first.gold_score is None,
         "support": (K + 1) / (K + first.rank),
         "rank": first.rank,
         "own_rank": first.gold_rank,

@@ -33,6 +33,7 @@ QUEUE_SCHEMA = pl.Schema(
         "score": pl.Float64(),
         "own": pl.Float64(),
         "margin": pl.Float64(),
+        "at_least": pl.Boolean(),
         "support": pl.Float64(),
         "standing": pl.Float64(),
         "rank": pl.UInt32(),
@@ -56,8 +57,9 @@ QUEUE_SCHEMA = pl.Schema(
 """One line a candidate. The fields of the evidence are those of `false_negatives.CANDIDATE_FIELDS`, and:
 
 `query`, `passage`: numbers in the collection. `certain`: the checks are sure. `meetings`: training rows with the query
-times training rows with the passage. `standing`: of `studio.mining.standing`. `probability`: that it also answers
-(`Calibration`). `damage`: see `queue`. `state`: a `State`. `direct`: judged itself, not only the other way round.
+times training rows with the passage. `at_least`: the own positive was not found: `own` is null, and the margin is the
+least that it can be. `standing`: of `studio.mining.standing`. `probability`: that it also answers (`Calibration`).
+`damage`: see `queue`. `state`: a `State`. `direct`: judged itself, not only the other way round.
 `asked`: in which evaluations a system put it above the query's own positive, in words, where a person sent it here
 (`mining.asking`); where the search did not bring it, its scores and ranks are that system's.
 """
@@ -148,7 +150,7 @@ def queue_if_any(
         pl.Series("probability", _probability(lines, calibration)),
     )
     # A cosine is at most 1; other scores, which have no such bound, weigh as if they were cosines.
-    push = 1 / (1 + (-SCALE * trusted_margin(trust) * pl.col("own").abs().clip(upper_bound=1)).exp())
+    push = 1 / (1 + (-SCALE * trusted_margin(trust) * most_own().abs().clip(upper_bound=1)).exp())
     place = pl.col("probability").rank("ordinal", descending=True).over("query")
     lines = lines.with_columns(damage=pl.col("probability") * pl.col("meetings") * push / place)
     if order == "sample":
@@ -160,6 +162,12 @@ def queue_if_any(
         lines = lines.sort(sent, "damage", descending=[True, True], maintain_order=True)
     ordered = lines.select(pl.col(name).cast(dtype) for name, dtype in QUEUE_SCHEMA.items())
     return Queue(ordered, calibration, collection)
+
+
+def most_own() -> pl.Expr:
+    """The own positive's score; where it is not known, what it is at most by the bound that the margin is."""
+    bound = pl.col("score") / (1 + pl.col("margin").clip(lower_bound=0))
+    return pl.when(pl.col("at_least")).then(bound).otherwise(pl.col("own"))
 
 
 def _candidates(found: StoredEvidence | None, asked: pl.DataFrame, collection: Collection) -> pl.DataFrame:
@@ -175,6 +183,7 @@ def _candidates(found: StoredEvidence | None, asked: pl.DataFrame, collection: C
     if asked.height and rejected.height:
         read.append(_read(rejected).with_columns(searched=pl.lit(value=False)))
     lines = collection.numbered(pl.concat(read)).join(collection.own, on=_LINE, how="anti", maintain_order="left")
+    lines = lines.with_columns(at_least=pl.lit(value=False))
     if asked.is_empty():
         return lines.with_columns(asked=pl.lit([], dtype=pl.List(pl.String)))
     lines = lines.join(asked.select(*_LINE, "asked"), on=_LINE, how="left", maintain_order="left")

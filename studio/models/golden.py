@@ -6,6 +6,7 @@ and must be the same.
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -37,23 +38,25 @@ TEXTS = (
 """Of different lengths, so that in one batch all but the longest are padded."""
 
 
-def golden(spec: ModelSpec, contract: PromptContract | None = None) -> list[Finding]:
+def golden(spec: ModelSpec, contract: PromptContract | None = None, project: str = "DIR") -> list[Finding]:
     """Compute vectors by other means and compare; never raises `StudioError`, which is its last finding.
 
     Codes: `raw_left`, `raw_right` (transformers alone, with the last attended token, padded on either side),
     `saved_again` (saved, loaded, computed), `saved_prompts` (those of the saved copy), `contract` (the model's `query`
-    and `document` prompts are those of a contract, byte for byte; only if one is given).
+    and `document` prompts are those of a contract, byte for byte; only if one is given. It fails for a model that the
+    studio trained, which was saved with them; any other may have its own or none, which is worth knowing).
 
     Args:
         spec: the model; computed in float32 whatever it says.
         contract: prompts that the model is meant to have.
+        project: where that contract is from, for the commands that are named.
     """
     findings: list[Finding] = []
     code = "load"
     try:
         if contract is not None:
             code = "contract"
-            findings.append(_contract(spec, contract))
+            findings.append(_contract(spec, contract, project))
         code = "load"
         spec = replace(spec, dtype="float32")
         model = load_model(spec)
@@ -146,7 +149,7 @@ def _saved(spec: ModelSpec, model: SentenceTransformer, vectors: F32) -> Iterato
         yield Finding("saved_prompts", Status.FAIL, "The saved copy has other prompts.", "write them anew after saving")
 
 
-def _contract(spec: ModelSpec, contract: PromptContract) -> Finding:
+def _contract(spec: ModelSpec, contract: PromptContract, project: str) -> Finding:
     prompts = model_prompts(spec.id_or_path, spec.revision).prompts
     wanted = {"query": contract.query, "document": contract.document}
     wrong = [
@@ -157,6 +160,28 @@ def _contract(spec: ModelSpec, contract: PromptContract) -> Finding:
     if not wrong:
         message = f"`query` and `document` are those of the contract, byte for byte ({contract.hash[:12]})."
         return Finding("contract", Status.PASS, message)
-    told = "; ".join(f"`{name}` is {prompts.get(name)!r}, the contract says {wanted[name]!r}" for name in wrong)
-    remedy = "export the model with the contract, or pass the prompt itself whenever you encode"
-    return Finding("contract", Status.FAIL, f"Its prompts are not the contract's: {told}.", remedy)
+    told = "; ".join(
+        f"`{name}` is {repr(prompts[name]) if name in prompts else 'not there'}, the contract says {wanted[name]!r}"
+        for name in wrong
+    )
+    where = shlex.quote(project)
+    if _trained_here(spec):
+        remedy = "do not use it as it is: train it anew, or pass the prompt itself whenever you encode"
+        return Finding("contract", Status.FAIL, f"Its prompts are not the contract's: {told}.", remedy)
+    remedy = (
+        f"`harrier-studio train --project {where}` saves the contract's prompts with the model that it trains; with "
+        "this one pass the prompt itself whenever you encode, as the studio does"
+    )
+    message = f"This model was not trained with the contract, and its prompts are not the contract's: {told}."
+    return Finding("contract", Status.WARN, message, remedy)
+
+
+def _trained_here(spec: ModelSpec) -> bool:
+    """Whether the studio trained a model: the tags of its card say so, in checkpoints too."""
+    folder = locate(spec.id_or_path, spec.revision, weights=False)
+    try:
+        card = (folder / "README.md").read_text("utf-8", errors="replace")
+    except OSError:
+        return False
+    head = card.split("\n---", 1)[0] if card.startswith("---") else ""
+    return "- harrier-studio" in head.splitlines()

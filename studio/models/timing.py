@@ -280,7 +280,10 @@ def _device_words(device: str) -> str:
     if device == "cpu":
         # An index of words needs no torch, and its process is not to load it for a word.
         loaded = sys.modules.get("torch")
-        return f"cpu, {loaded.get_num_threads()} threads" if loaded else "cpu"
+        if loaded is None:
+            return "cpu"
+        threads = loaded.get_num_threads()
+        return f"cpu, {threads} {'thread' if threads == 1 else 'threads'}"
     if device.startswith("cuda"):
         import torch
 

@@ -22,8 +22,8 @@ ASKED_SCHEMA = pl.Schema(
 )
 """Each time in force that a query (a row that has it) and a passage (a row whose positive it is) were put to judges.
 
-`score`: how far the system put the passage above the query's own positive, as a share of that one's score. `evidence`:
-JSON of an `Outranked`, or null."""
+`score`: how far the system put the passage above the query's own positive, as a share of that one's score; at least
+that far where it did not find the own positive. `evidence`: JSON of an `Outranked`, or null."""
 
 
 class Outranked(BaseModel):

@@ -114,7 +114,7 @@ def candidate_line(head: CandidateHead, said: str, *, blind: bool) -> Content:
     why += f" +{len(reasons) - 1}" if len(reasons) > 1 else ""
     return Content.assemble(
         (f"{mark} ", "bold"),
-        (f"{head.margin * 100:+5.1f}% ", ""),
+        (f"{'≥' if head.at_least else ''}{head.margin * 100:+5.1f}% ", ""),
         (f"{why} ", "bold"),
         safe(head.query, 120).stylize("" if mark in "·!" else "dim"),
     )
@@ -349,7 +349,11 @@ def _pointed(text: str, words: frozenset[str]) -> Content:
 
 def own_title(detail: CandidateDetail) -> list[Content]:
     """What the own positive is and how it scores."""
-    facts = [f"row {detail.positions[1] + 1:,}", f"score {detail.own_score:.3f}", _rank("rank", detail.own_rank)]
+    facts = [f"row {detail.positions[1] + 1:,}"]
+    if detail.at_least:
+        facts.append(f"not found, so at most {detail.own_score:.3f}")
+    else:
+        facts += [f"score {detail.own_score:.3f}", _rank("rank", detail.own_rank)]
     facts += [f"cross-encoder {detail.cross_own:.2f}"] if detail.cross_own is not None else []
     return [Content.assemble(("its own positive", "bold underline"), (" · ".join(["", *facts]), "dim"))]
 
@@ -373,6 +377,7 @@ def _rank(name: str, rank: int | None) -> str:
 def why_lines(detail: CandidateDetail) -> Iterator[Content]:
     """The margin, why the candidate is asked about, and what speaks against it."""
     above = f"{abs(detail.margin) * 100:.1f} % {'above' if detail.margin > 0 else 'below'} its own positive"
+    above = f"at least {above}" if detail.at_least else above
     words = [REASONS.get(reason, ("", safe_text(reason, 40)))[1] for reason in by_weight(detail.reasons)]
     words += [f"likeness {fraction(detail.likeness)}"] if detail.likeness is not None else []
     yield Content.assemble((above, "bold"), *(f" · {word}" for word in words if word))

@@ -51,10 +51,11 @@ def _cost_table(measured: Sequence[SystemLine], width: int) -> Iterator[Content]
             figures = " ".join(f"{value:>{wide}}" for (_, value), wide in zip(row[at:end], widths[at:end], strict=True))
             yield Content(f"{safe_text(line.name, label):<{label}} {figures}")
         at = end
-    for device in dict.fromkeys(line.operations.device for line in measured if line.operations):
-        yield Content.styled(
-            f"on {safe_text(device, 100)}; p50, p95: of one query alone; cut: texts over the maximum length", "dim"
-        )
+    devices = dict.fromkeys(line.operations.device for line in measured if line.operations)
+    # What says no more than another one: an index of words does not count its threads.
+    told = [one for one in devices if one and not any(other.startswith(f"{one},") for other in devices)]
+    on = f"on {safe_text(' and '.join(told), 100)}; " if told else ""
+    yield Content.styled(f"{on}p50, p95: of one query alone; cut: texts over the maximum length", "dim")
 
 
 def _figures(line: SystemLine) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
@@ -21,7 +22,8 @@ from studio.tui.cluster_drawing import Lines, Pick, count
 from studio.tui.command import Command, bindings
 from studio.tui.dialogs import Tell
 from studio.tui.evaluate_commands import EVALUATE, HELP_WORDS
-from studio.tui.evaluate_drawing import entry_line, head_line, system_lines, table_head, table_line
+from studio.tui.evaluate_drawing import compared_apart, entry_line, head_line, system_lines, table_head, table_line
+from studio.tui.following import EVERY, follow
 from studio.tui.new_evaluation import NewEvaluation, Wanted
 from studio.tui.panel import PanelScreen
 from studio.tui.queries_tab import DEBOUNCE, WHICH, Looked, QueriesTab
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from studio.view.evaluations import Entry, EvaluationsAnswer, Report, SystemLine
     from studio.view.session import Session
 
-_EVERY = 1.0
-"""Seconds from look to look."""
 _SCROLL = {"cursor_down": "down", "cursor_up": "up", "first": "home", "last": "end"}
 _TABS = {"systems": "Systems", "queries": "Queries", "slices": "Slices", "costs": "Operational"}
 _PANES = {
@@ -105,7 +105,6 @@ class EvaluateScreen(PanelScreen):
         self._on_system = ""
         """Name of the system under the cursor."""
         self._asking = 0
-        self._shown_entries: list[str] = []
         self._wanted: Wanted | None = None
         """What was asked for last and did not come about: what the next dialog begins with."""
         self._of: Session | None = None
@@ -147,7 +146,7 @@ class EvaluateScreen(PanelScreen):
     def on_mount(self) -> None:
         """Begin on the list, and look again and again."""
         self.query_one("#ev-entries").focus()
-        self.set_interval(_EVERY, self._tick)
+        self.set_interval(EVERY, self._tick)
 
     def changed(self) -> None:
         """Look at the files; begin anew with another project."""
@@ -163,9 +162,15 @@ class EvaluateScreen(PanelScreen):
 
     def _redraw(self) -> None:
         self._draw_choices()
+        self._draw_list()
         self._draw_report()
         # What comes into view has its size only then.
-        self.call_after_refresh(self._draw_report)
+        self.call_after_refresh(self._in_new_size)
+
+    def _in_new_size(self) -> None:
+        self._draw_report()
+        for name in ("#ev-entries", "#ev-systems", "#ev-queries"):
+            self.query_one(name, Lines).scroll_to_highlight()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What belongs to another tab is greyed and does nothing."""
@@ -174,6 +179,7 @@ class EvaluateScreen(PanelScreen):
     # Looking
 
     def _tick(self) -> None:
+        follow(self)
         if self.is_current and not self._asking:
             self._look()
 
@@ -225,14 +231,12 @@ class EvaluateScreen(PanelScreen):
         found = self._answer
         if found is None:
             return
-        keys, lines = [_key(entry) for entry in found.entries], [entry_line(entry) for entry in found.entries]
+        keys = [_key(entry) for entry in found.entries]
+        lines = [entry_line(entry, shown=_key(entry) == self._at_entry) for entry in found.entries]
         view = self.query_one("#ev-entries", Lines)
         here = self._go_to or self._at_entry
-        place, shown = keys.index(here) if here in keys else 0, [str(line) for line in lines]
         self._go_to = None
-        if shown != self._shown_entries or view.highlighted != place:
-            self._shown_entries = shown
-            view.fill(lines, place)
+        _fill(view, lines, keys.index(here) if here in keys else 0)
         runs = sum(entry.is_run for entry in found.entries)
         words = f"{count(len(keys) - runs, 'evaluation')}, {count(runs, 'run')}"
         self.query_one("#ev-title", Static).update(safe(words))
@@ -242,6 +246,7 @@ class EvaluateScreen(PanelScreen):
         entries = self._answer.entries if self._answer else ()
         if event.option_index < len(entries) and (key := _key(entries[event.option_index])) != self._at_entry:
             self._at_entry, self._on_system = key, ""
+            self._draw_list()
             self._look(DEBOUNCE)
 
     # Drawing
@@ -293,27 +298,26 @@ class EvaluateScreen(PanelScreen):
     def _draw_systems(self, report: Report | None) -> None:
         view = self.query_one("#ev-systems", Lines)
         if report is None:
-            view.fill([], None)
+            _fill(view, [], None)
             self.query_one("#ev-system-text", Static).update(safe_lines(self._answer.wrong if self._answer else ""))
             return
         width = self._width("#ev-systems")
         classes = [line.of_class for line in report.systems]
-        references = {line.name for line in report.systems if line.is_reference}
+        apart = [compared_apart(report, line) for line in report.systems]
+        here, to = self._system, any(apart)
         lines = [
             table_line(
                 line,
                 width,
                 first=at == 0 or classes[at - 1] != line.of_class,
-                own=bool(line.reference) and line.reference not in references,
+                own=apart[at],
+                to=to,
+                shown=line is here,
             )
             for at, line in enumerate(report.systems)
         ]
-        here = self._system
-        place = report.systems.index(here) if here else None
-        shown = [str(option.prompt) for option in view.options]
-        if shown != list(map(str, lines)) or view.highlighted != place:
-            view.fill(lines, place)
-        self.query_one("#ev-table-head", Static).update(table_head(width))
+        _fill(view, lines, report.systems.index(here) if here else None)
+        self.query_one("#ev-table-head", Static).update(table_head(width, to=to))
         self._draw_system()
 
     @on(QueriesTab.Loaded)
@@ -500,13 +504,31 @@ class EvaluateScreen(PanelScreen):
         self._wanted = None
         self._at_entry = self._go_to = (done.name, False)
         self._on_system = ""
-        self.studio.remark = f"{safe_text(done.name, 40)}: {count(done.systems, 'system')} evaluated"
+        ran = done.systems - len(done.failed)
+        words = f"{ran:,} of {count(done.systems, 'system')}" if done.failed else count(ran, "system")
+        self.studio.remark = f"{safe_text(done.name, 40)}: {words} evaluated"
         if done.failed:
             self.studio.push_screen(Tell("Some systems could not be run", "\n\n".join(done.failed)))
         self._look()
 
     def _failed(self, error: StudioError) -> None:
         self.studio.push_screen(Tell.error(error))
+
+
+def _fill(view: Lines, lines: Sequence[Content], place: int | None) -> None:
+    """Show lines, standing on one of them; nothing is told, for nobody has moved.
+
+    A cursor that was set here and told later would take back what the person did in between.
+    """
+    if [str(option.prompt) for option in view.options] == list(map(str, lines)) and view.highlighted == place:
+        return
+    with view.prevent(OptionList.OptionHighlighted):
+        if view.option_count == len(lines):
+            for at, line in enumerate(lines):
+                view.replace_option_prompt_at_index(at, line)
+            view.highlighted = place
+        else:
+            view.fill(lines, place)
 
 
 def _key(entry: Entry) -> tuple[str, bool]:

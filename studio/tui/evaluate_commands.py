@@ -36,13 +36,15 @@ EVALUATE = (
 )  # fmt: skip
 
 HELP_WORDS = (
-    "Evaluate shows what was measured: evaluations (✓ done, ◧ not finished) and finished runs (▪), newest first.\n"
+    "Evaluate shows what was measured: evaluations (✓ done, ◧ not finished, ✗ no "
+    "system could be run) and finished runs (▪), newest first.\n"
     "Systems are compared only with those of their class: dense with dense, lexical with lexical, hybrid with "
     "hybrid, reranked with reranked. ◆ is the reference of its class; b pins another. Each row has its score, how "
     "far it is above the reference, the 95 % interval of that over queries, its p, and on how many queries it is "
     "better, equal and worse. p is after Holm: with many systems one is above by chance. Bold is what chance alone "
-    "hardly brings about (p below .05). ↳ is cut or coded, and compared with the same model's whole vectors. ✗ could "
-    "not be run; why stands beside it.\n"
+    "hardly brings about (p below .05). ↳ is cut or coded, and compared with the same model's whole vectors: the "
+    "last column names them if there is room, and the line below the table. ✗ could not be run; why stands beside "
+    "it. ▸ is what the tabs show.\n"
     "Queries: where the system under the cursor is worse than the reference, the worst first, with the rank of the "
     "first relevant passage under both (– is deeper than what was kept). Enter shows gold and retrieved side by "
     "side. ⚑ marks queries that training has seen, or whose answer it has: they are counted apart.\n"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from studio.view.evaluations import Entry, Report, SystemLine
 
 WIDE = 92
-"""Columns of the table from which the score's own interval is shown."""
+"""Columns of the table from which there is room for more: for the score's own interval, or for what each system is
+compared with, where that is not one system a class."""
 _COUNTED = {
     SetKind.RETRIEVAL: ("query", "queries"),
     SetKind.SIMILARITY: ("pair", "pairs"),
@@ -28,62 +29,90 @@ _CLASS = 8
 _LEAST_NAME, _NAME = 18, 34
 _SCORE, _INTERVAL, _DELTA, _P, _TALLY = 5, 13, 6, 5, 11
 _DIFFERENCE = _DELTA + 1 + 16 + 1 + _P
+_TO = 15
+"""Columns for the name of the system that one is compared with."""
 _SLICE = 51
 """Columns of a slice without its name."""
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _BAR = 24
 
 
-def entry_line(entry: Entry) -> Content:
-    """One line of the list: an evaluation that is done ✓ or not ◧, or a finished run ▪."""
-    sign = "▪" if entry.is_run else "✓" if entry.done else "◧"
+def entry_line(entry: Entry, *, shown: bool) -> Content:
+    """One line of the list: an evaluation that is done ✓, not ◧, or of which nothing could be run ✗; or a run ▪.
+
+    Args:
+        entry: the evaluation or run.
+        shown: whether it is the one that is shown.
+    """
+    done = "✗" if entry.systems and entry.failed == entry.systems else "✓"
+    sign = "▪" if entry.is_run else done if entry.done else "◧"
     words = "run" if entry.is_run else count(entry.systems, "system") if entry.done else f"{entry.systems:,} so far"
-    return Content.assemble((f"{sign} ", "bold"), f"{safe_text(entry.name, 24):<24} ", (words, "dim"))
+    words = f"{entry.failed:,} of {entry.systems:,} failed" if entry.failed else words
+    here = "▸" if shown else " "
+    return Content.assemble((f"{here}{sign} ", "bold"), f"{_short(entry.name, 22):<22} ", words)
 
 
 def head_line(report: Report) -> Content:
     """What the scores are about."""
+    by = report.metric + ("" if report.metric == report.main else f" (decides: {report.main})")
     parts = [count(report.queries, *_COUNTED[report.kind])]
     parts += [count(report.passages, "passage")] if report.passages else []
     parts += [f"⚑ {count(report.leaked, 'leaked query', 'leaked queries')}"] if report.leaked else []
     parts += ["! " + report.trained_on] if report.trained_on else []
     parts += [] if report.entry.done else ["not finished"]
-    by = report.metric + ("" if report.metric == report.main else f" (decides: {report.main})")
+    name = (_short(report.entry.name, 24), "bold")
     return Content.assemble(
-        (safe_text(report.set_name, 40), "bold"), " · ", safe(" · ".join(parts), 200), " · by ", (by, "bold")
-    )
+        name, " on ", (safe_text(report.set_name, 40), "bold"), " by ", (by, "bold"), " · ",
+        safe(" · ".join(parts), 200),
+    )  # fmt: skip
 
 
 # The table
 
 
-def table_head(width: int) -> Content:
-    """The names of the table's columns."""
-    name, wide = _name_width(width), width >= WIDE
+def table_head(width: int, *, to: bool) -> Content:
+    """The names of the table's columns; `to`: with the system that each is compared with, if there is room."""
+    name, wide, to = _name_width(width, to=to), _wide(width, to=to), to and width >= WIDE
     words = f"{'class':<{_CLASS}}   {'system':<{name}} {'score':>{_SCORE}} "
     words += f"{'95 % interval':<{_INTERVAL}} " if wide else ""
-    return Content.styled(
-        words + f"{'delta':>{_DELTA}} {'95 % interval':<16} {'p':>{_P}} {'win/tie/loss':<{_TALLY}}", "dim"
-    )
+    words += f"{'delta':>{_DELTA}} {'95 % interval':<16} {'p':>{_P}} {'win/tie/loss':<{_TALLY}}"
+    return Content.styled(words + (" to" if to else ""), "dim")
 
 
-def table_line(line: SystemLine, width: int, *, first: bool, own: bool) -> Content:
-    """One system of the table; `first`: of its class; `own`: it is compared with its own whole vectors."""
-    name = _name_width(width)
+def table_line(line: SystemLine, width: int, *, first: bool, own: bool, to: bool, shown: bool) -> Content:
+    """One system of the table.
+
+    Args:
+        line: the system.
+        width: columns.
+        first: whether it is the first of its class.
+        own: it is compared with its own whole vectors.
+        to: the system that it is compared with is named, if there is room; else `system_lines` names it.
+        shown: whether it is the one that is looked at.
+    """
+    name = _name_width(width, to=to)
     sign = "✗" if line.error else "◆" if line.is_reference else "↳" if own else " "
     parts: list[str | Content | tuple[str, str]] = [
-        f"{line.of_class if first else '':<{_CLASS}} ",
-        (f"{sign} ", "bold"),
+        f"{line.of_class if first else '':<{_CLASS}}",
+        (f"{'▸' if shown else ' '}{sign} ", "bold"),
         f"{_short(line.name, name):<{name}} ",
         f"{score_words(line.score):>{_SCORE}} ",
     ]
-    if width >= WIDE:
+    if _wide(width, to=to):
         parts.append(f"{_own(line):<{_INTERVAL}} ")
     words, style = judged_words(line)
     parts.append((f"{safe_text(words, width):<{_DIFFERENCE}}", style))
     if line.difference:
-        parts.append(f" {line.wins:,}/{line.ties:,}/{line.losses:,}")
+        tally = f"{line.wins:,}/{line.ties:,}/{line.losses:,}"
+        parts.append(f" {tally:<{_TALLY}} {_short(line.reference, _TO)}" if to and width >= WIDE else f" {tally}")
     return Content.assemble(*parts)
+
+
+def compared_apart(report: Report, line: SystemLine) -> bool:
+    """Whether a system is compared with another one than the reference of its class."""
+    return bool(line.reference) and not any(
+        each.is_reference and each.name == line.reference for each in report.systems
+    )
 
 
 def judged_words(line: SystemLine) -> tuple[str, str]:
@@ -102,8 +131,14 @@ def judged_words(line: SystemLine) -> tuple[str, str]:
     return words, "" if p >= CHANCE else "bold"
 
 
-def _name_width(width: int) -> int:
-    taken = _CLASS + 1 + 2 + 1 + _SCORE + 1 + _DIFFERENCE + 1 + _TALLY + (1 + _INTERVAL if width >= WIDE else 0)
+def _wide(width: int, *, to: bool) -> bool:
+    """Whether there is room for the score's own interval."""
+    return width >= WIDE + (_TO + 1 if to else 0)
+
+
+def _name_width(width: int, *, to: bool) -> int:
+    taken = _CLASS + 1 + 2 + 1 + _SCORE + 1 + _DIFFERENCE + 1 + _TALLY
+    taken += (1 + _TO if to and width >= WIDE else 0) + (1 + _INTERVAL if _wide(width, to=to) else 0)
     return min(max(width - taken, _LEAST_NAME), _NAME)
 
 
@@ -152,7 +187,9 @@ def system_lines(report: Report, line: SystemLine, pair: PairAnswer | None, widt
 
 
 def _verdict_lines(line: SystemLine, report: Report) -> Iterator[Content]:
-    yield Content.assemble((safe_text(line.name, 80), "bold"), f" · {line.of_class}")
+    own = compared_apart(report, line)
+    against = f" · ↳ compared with {safe_text(line.reference, 60)}" if own else ""
+    yield Content.assemble((safe_text(line.name, 80), "bold"), f" · {line.of_class}{against}")
     if line.error:
         yield safe(f"✗ not run: {line.error}", 1_000).stylize("bold $error")
     elif line.refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -13,6 +14,7 @@ from studio.project.verdicts import Drawn
 from studio.tui.candidate_drawing import judge_name
 from studio.tui.cluster_drawing import Pick
 from studio.tui.command import Command, bindings
+from studio.tui.following import EVERY, follow
 from studio.tui.mining_tab import MiningTab
 from studio.tui.panel import PanelScreen
 from studio.tui.queue_tab import DEBOUNCE, QueueTab
@@ -149,8 +151,9 @@ class FalseNegativesScreen(PanelScreen):
         return self.query_one(MiningTab)
 
     def on_mount(self) -> None:
-        """Begin on the list."""
+        """Begin on the list, and look again and again whether another process decided something."""
         self.query_one("#candidates").focus()
+        self.set_interval(EVERY, partial(follow, self))
 
     def changed(self) -> None:
         """Load anew what depends on decisions and evidence."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +35,8 @@ class Entry(NamedTuple):
         is_run: whether it is a finished run, with the test that it was made with.
         made: when its last file was written, in seconds since 1970.
         done: whether all that was asked for is there.
-        systems: how many are finished.
+        systems: how many are finished, those that could not be run too.
+        failed: how many of these could not be run.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Entry(NamedTuple):
     made: float
     done: bool
     systems: int
+    failed: int = 0
 
 
 class SystemLine(NamedTuple):
@@ -180,7 +184,7 @@ def evaluations(
 
 
 def entries(root: Path) -> tuple[Entry, ...]:
-    """The evaluations and finished runs of a project, newest first; nothing of them is read."""
+    """The evaluations and finished runs of a project, newest first; of them only how each system ended is read."""
     found = [_of_evaluation(folder) for folder in evaluation_folders(root)]
     found += [Entry(run.name, True, made, True, 2) for run in run_folders(root) if (made := _written(run.result))]
     return tuple(sorted(found, key=lambda entry: (-entry.made, entry.name)))
@@ -191,9 +195,21 @@ def _of_evaluation(folder: EvaluationFolder) -> Entry:
         systems = [path for path in folder.systems.iterdir() if path.is_dir()]
     except OSError:
         systems = []
+    failed = sum(_not_run(system / "about.json", _written(system)) for system in systems)
     done = _written(folder.report)
     latest = max([_written(folder.request), *map(_written, systems)])
-    return Entry(folder.name, False, done or latest, bool(done), len(systems))
+    return Entry(folder.name, False, done or latest, bool(done), len(systems), failed)
+
+
+@lru_cache(maxsize=4_096)
+def _not_run(about: Path, written: float) -> bool:
+    """Whether a system that was stored then could not be run; read once, for the list is made every second."""
+    try:
+        said = json.loads(about.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        # `load` says what is wrong with it.
+        return False
+    return isinstance(said, dict) and bool(said.get("error"))
 
 
 def _written(path: Path) -> float:

@@ -11,7 +11,7 @@ from studio.errors import UsageError
 from studio.mining.collection import Collection
 from studio.mining.exposing import UNSEARCHED, Gauge, exposures
 from studio.mining.false_negatives import NAME, rows_key
-from studio.mining.judging import Queue, queue_if_any
+from studio.mining.judging import Queue, most_own, queue_if_any
 from studio.mining.summary import JudgingSummary, summary
 from studio.project.curate import Curated
 from studio.project.evidence import StoredEvidence
@@ -26,7 +26,10 @@ _EXCERPT = 200
 
 
 class CandidateHead(NamedTuple):
-    """One line of the queue. `mine`: the verdict of the judge who asks, or ""; `query`: its beginning, in one line."""
+    """One line of the queue. `mine`: the verdict of the judge who asks, or ""; `query`: its beginning, in one line.
+
+    `at_least`: the margin is the least it can be, as of `CandidateDetail`.
+    """
 
     query_id: str
     passage_id: str
@@ -38,6 +41,7 @@ class CandidateHead(NamedTuple):
     certain: bool
     reasons: tuple[str, ...]
     mine: str
+    at_least: bool = False
 
 
 class QueueAnswer(NamedTuple):
@@ -64,7 +68,8 @@ class CandidateDetail(NamedTuple):
     `positions`: of the rows of the query, of its own positive, of the candidate. `passage_query`: the query that the
     candidate is the positive of. `verdicts`: judge and verdict. `answers`: passages judged to also answer the query.
     `calibrated_on`: judgements that the probability rests on. `asked`: in which evaluations a system put it above the
-    own positive, where a person sent it here.
+    own positive, where a person sent it here. `at_least`: none of them found the own positive, so that its score is not
+    known: `own_score` is what it is at most, and the margin the least it can be.
     """
 
     query_id: str
@@ -96,6 +101,7 @@ class CandidateDetail(NamedTuple):
     answers: int
     calibrated_on: int
     asked: tuple[str, ...] = ()
+    at_least: bool = False
 
 
 class ExposureAnswer(NamedTuple):
@@ -147,6 +153,7 @@ def fn_queue(
             line["certain"],
             tuple(line["reasons"]),
             line["mine"] or "",
+            line["at_least"],
         )
         for line, text in zip(shown.iter_rows(named=True), texts, strict=True)
     )
@@ -193,7 +200,7 @@ def fn_candidate(bench: Bench, query_id: str, passage_id: str) -> CandidateDetai
         passage["positive"][:TEXT],
         passage["query"][:TEXT],
         line["score"],
-        line["own"],
+        lines.select(most_own()).item(),
         line["margin"],
         line["rank"],
         line["own_rank"],
@@ -213,6 +220,7 @@ def fn_candidate(bench: Bench, query_id: str, passage_id: str) -> CandidateDetai
         answering,
         whole.calibration.n,
         tuple(line["asked"]),
+        line["at_least"],
     )
 
 

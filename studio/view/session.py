@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,7 @@ class Session:
 
     def __init__(self, project: Project, rows: RowFile, *, read_only: bool = False) -> None:
         self.project = project
+        self._ledger = project.root / ".studio" / "ledger.sqlite"
         self.rows = rows
         self.read_only = read_only
         self.marked: set[int] = set()
@@ -92,6 +94,7 @@ class Session:
         self._seq = 0
         self._unwritten = 0
         self._writing = threading.Lock()
+        self._on_disk = self._stamp()
 
     def shown(self, positions: Iterable[int]) -> list[Shown]:
         """The rows at these positions as they stand now."""
@@ -160,6 +163,7 @@ class Session:
                 made = self.project.ledger.append_step(
                     [(step.action, step.reason, self._targets(step)) for step in steps], actor=PERSON
                 )
+                self._on_disk = self._stamp()
         finally:
             self._unwritten = max(0, self._unwritten - 1)
         self._seq = max(self._seq, *made) if made else self._seq
@@ -176,6 +180,7 @@ class Session:
         self._refuse_if_read_only()
         with self._writing, self.project.locked(wait=_PATIENCE):
             made = judge(self.project.ledger, query_id, passage_id, verdict, actor=actor, margin=margin, drawn=drawn)
+            self._on_disk = self._stamp()
         self._seq = max([self._seq, *made.seqs])
         return made
 
@@ -183,13 +188,29 @@ class Session:
         """Undo the latest step; return the decisions it held, or []."""
         self._refuse_if_read_only()
         with self._writing, self.project.locked(wait=_PATIENCE):
-            return self.project.ledger.undo()
+            undone = self.project.ledger.undo()
+            self._on_disk = self._stamp()
+        return undone
 
     def redo(self) -> list[Decision]:
         """Bring back the step that was undone last; return its decisions, or []."""
         self._refuse_if_read_only()
         with self._writing, self.project.locked(wait=_PATIENCE):
-            return self.project.ledger.redo()
+            brought_back = self.project.ledger.redo()
+            self._on_disk = self._stamp()
+        return brought_back
+
+    def behind(self) -> bool:
+        """Whether decisions were written, other than by this session, since this was asked last; only looks at files.
+
+        Whoever owns the session then asks the engine what they come to.
+        """
+        before, self._on_disk = self._on_disk, self._stamp()
+        return before != self._on_disk
+
+    def _stamp(self) -> tuple[tuple[int, int] | None, ...]:
+        """When the ledger was written, and its size: the file and what waits to be merged into it."""
+        return tuple(map(_written, (self._ledger, self._ledger.with_name(f"{self._ledger.name}-wal"))))
 
     def apply(self, changed: Changed) -> None:
         """Take in what the engine says the decisions come to, unless something was decided after it looked."""
@@ -225,6 +246,15 @@ class Session:
                 where=str(self.project.root),
                 remedy="open the project without --read-only",
             )
+
+
+def _written(path: Path) -> tuple[int, int] | None:
+    """None of a file that is not there, or empty, as one is that a reader opens."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size) if found.st_size else None
 
 
 def edit_value(fields: Mapping[str, Any]) -> str:

@@ -27,13 +27,16 @@ def test_a_miss_is_listed_sent_judged_and_taken_back(evaluated: Path, tmp_path: 
     (missed,) = listed["misses"]
     assert missed["system"] == "lexical" and missed["query"] == ROWS[3]["query"] and listed["sent"] is None
     assert {found["text"] for found in missed["above"]} == {ROWS[4]["positive"], ROWS[5]["positive"]}
-    assert ROWS[5]["positive"] in run("misses", "final", *project).stdout
+    assert ROWS[5]["positive"] in run("misses", "final", *project).stdout and listed["of"] == 1
 
     sent = json.loads(run("misses", "final", *project, "--send", "answers", "--all", "--json").stdout)["sent"]
-    assert len(sent["rows"]) == 1 and "in split train" in sent["refused"][0]["why"]
+    # A training passage may complete a test.
+    assert len(sent["rows"]) == 2 and not sent["refused"]
     asked = json.loads(run("judge", *project, "--next", "3", "--json").stdout)
-    (candidate,) = asked["candidates"]
-    assert candidate["passage_text"] == ROWS[4]["positive"] and candidate["asked"][0].startswith("lexical in final")
+    candidate = next(one for one in asked["candidates"] if one["passage_text"] == ROWS[4]["positive"])
+    assert len(asked["candidates"]) == 2 and candidate["asked"][0].startswith("lexical in final")
+    # BM25 did not find the own positive: how it scores is not known.
+    assert candidate["own"] is None and candidate["own_rank"] is None and candidate["at_least"] is True
     ids = ("--query", candidate["query_id"], "--passage", candidate["passage_id"])
     assert run("judge", *project, "--set", "also_answers", *ids).returncode == 0
     # The verdict, then what was sent.

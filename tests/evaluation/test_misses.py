@@ -10,7 +10,7 @@ import pytest
 from studio.errors import UsageError
 from studio.evaluation.held_out import Drawing, held_out
 from studio.evaluation.metrics import Qrels, by_query
-from studio.evaluation.misses import Miss, To, exported, miss, misses, send, send_all
+from studio.evaluation.misses import Miss, To, exported, miss, misses, send, send_all, worst_first
 from studio.evaluation.results import Evaluation, Ranking, SystemResult
 from studio.evaluation.sets import About, Judged, RetrievalSet
 from studio.evaluation.systems import Lexical, SystemClass
@@ -20,11 +20,12 @@ from studio.mining.exposing import conflicts_of, exposures
 from studio.mining.false_negatives import NAME, configured, search
 from studio.mining.judging import queue_if_any
 from studio.models.lexical import BM25Index
+from studio.project.asked import outranked
 from studio.project.ledger import Action
 from studio.project.project import Project
 from studio.project.settings import ProjectSettings
 from studio.project.verdicts import State, Verdict, judge
-from studio.tui.candidate_drawing import why_lines
+from studio.tui.candidate_drawing import candidate_line, own_title, why_lines
 from studio.view.bench import Bench
 from studio.view.find import find
 from studio.view.judging import exposure, fn_candidate, fn_queue
@@ -286,3 +287,41 @@ def test_a_miss_says_when_the_right_passage_was_not_found(project: Project) -> N
     lost: Miss = miss(elsewhere("segunda via", "nada", "segunda via aqui"), "q", "bm25")
     assert lost.gold[0].rank is None and lost.words.endswith("the right passage not found")
     assert [found.passage_id for found in lost.above] == ["x"]
+
+
+def test_an_own_positive_that_was_not_found_stays_unknown_and_the_margin_is_a_bound(project: Project) -> None:
+    ids = project.snapshot["row_id"]
+    lost = miss(elsewhere(ROWS[0]["query"], "nada", ROWS[1]["positive"]), "q", "bm25")
+    # The last passage of the ranking, which the own positive does not exceed.
+    lost = lost._replace(above=(lost.above[0]._replace(score=0.75),), floor=0.5)
+    send(project, lost, To.ANSWERS)
+    told = outranked(project.ledger.targets().filter(pl.col("row_id") == ids[0])["evidence"][0])
+    assert told is not None and (told.gold_rank, told.gold_score) == (None, None)
+    line = queue_lines(project).row(0, named=True)
+    assert (line["own"], line["own_rank"], line["at_least"]) == (None, None, True)
+    assert line["margin"] == pytest.approx(0.5) and line["damage"] > 0
+    bench = Bench(project.root)
+    (head,) = fn_queue(bench).heads
+    assert "≥+50.0%" in candidate_line(head, "", blind=False).plain
+    detail = fn_candidate(bench, ids[0], ids[1])
+    assert detail.own_score == pytest.approx(0.5) and detail.own_rank is None
+    assert own_title(detail)[0].plain == "its own positive · row 1 · not found, so at most 0.500"
+    assert next(why_lines(detail)).plain.startswith("at least 50.0 % above its own positive")
+
+
+def test_of_equally_bad_queries_the_one_whose_answer_stands_deepest_comes_first() -> None:
+    passages = [f"p{at:02}" for at in range(40)]
+    judged = Judged(
+        pl.DataFrame({"query_id": ["a", "b", "c", "d"], "text": list("abcd")}),
+        pl.DataFrame({"passage_id": passages, "text": passages}),
+        pl.DataFrame({"query_id": list("abcd"), "passage_id": ["p27", "p04", "p26", "p39"], "relevance": [1.0] * 4}),
+    )
+    # Positions are those of the corpus in trec_order: p39 is the first.
+    indices = np.tile(np.arange(20, dtype=np.int32), (4, 1))
+    scores = np.tile(np.linspace(1, 0.5, 20, dtype=np.float32), (4, 1))
+    values = {"ndcg@10": np.array([0.0, 0.0, 0.0, 1.0])}
+    evaluated = RetrievalSet.of(judged, About("deep", "somewhere"))
+    system = SystemResult("x", Lexical(), SystemClass.LEXICAL, values, {}, Ranking(indices, scores))
+    evaluation = Evaluation("final", evaluated, "ndcg@10", ("ndcg@10",), (system,))
+    assert [one.query_id for one in misses(evaluation, "x")] == ["b", "c", "a"]
+    assert worst_first(evaluation, "x", worst=1)[1] == 3

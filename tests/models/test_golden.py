@@ -21,6 +21,9 @@ def copy(tiny: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny, tmp_path / "model"))
 
 
+CARD = "---\nlibrary_name: sentence-transformers\ntags:\n- retrieval\n- harrier-studio\n---\n\n# a run\n"
+
+
 def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
@@ -58,6 +61,12 @@ def test_a_pooling_that_takes_another_token_is_found(copy: Path) -> None:
 def test_prompts_are_compared_with_the_contract_byte_for_byte(copy: Path) -> None:
     spec = ModelSpec(str(copy), 128, device="cpu")
     contract = PromptContract.custom("Instruct: Responda\nQuery: ", name="x")
+    # A base model has no such prompts: that is no fault of it.
+    finding = found(spec, contract)["contract"]
+    assert finding.status is Status.WARN and "not trained with the contract" in finding.message
+    assert "harrier-studio train --project DIR" in finding.remedy
+    # One that the studio trained says so on its card.
+    (copy / "README.md").write_text(CARD)
     assert found(spec, contract)["contract"].status is Status.FAIL
     edit(copy / "config_sentence_transformers.json", prompts={"query": contract.query, "document": ""})
     assert found(spec, contract)["contract"].status is Status.PASS

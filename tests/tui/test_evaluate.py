@@ -14,11 +14,14 @@ from textual.widgets import Static
 from studio.evaluation.collecting import SetOptions
 from studio.evaluation.evaluating import evaluate
 from studio.evaluation.folder import EvaluationFolder
+from studio.evaluation.misses import To, miss, send
 from studio.evaluation.parsing import parse_all
 from studio.evaluation.sets import RetrievalSet
+from studio.evaluation.storing import load
 from studio.evaluation.systems import Dense, Given, Lexical
 from studio.project.project import Project
 from studio.tui.cluster_drawing import Lines
+from studio.tui.cost_drawing import cost_lines
 from studio.tui.dialogs import Choose, Line, Tell
 from studio.tui.evaluate import EvaluateScreen
 from studio.tui.false_negatives import FalseNegativesScreen
@@ -107,7 +110,13 @@ def test_systems_stand_in_classes_and_another_reference_is_taken(first: Path) ->
             assert "◆ before" in text and "◆ words" in text and "reference of its class" in text
             assert "8/4/2" in text and "not compared: the class of" in text and "not run: The model" in text
             assert len(lines) >= 4
-            assert f"{N} queries · {N} passages · ⚑ 1 leaked query · by ndcg@10" in told(screen, "#ev-head")
+            assert told(screen, "#ev-head") == (
+                f"first on test by ndcg@10 · {N} queries · {N} passages · ⚑ 1 leaked query"
+            )
+            assert listed(screen, "#ev-entries") == ["▸✓ first                  1 of 7 failed"]
+            assert [line for line in listed(screen, "#ev-systems") if "▸" in line] == [
+                line for line in listed(screen, "#ev-systems") if " after " in line
+            ]
             detail = told(screen, "#ev-system-text")
             for words in (
                 "VERDICT: ", "against before · p after Holm", "clean", "8 wins, 4 ties, 1 loss of 13", "⚑ leaked",
@@ -181,6 +190,84 @@ def test_a_miss_is_marked_in_pairs_and_its_rows_are_shown(first: Path) -> None:
     run(flow)
 
 
+def test_what_another_process_sends_is_seen(first: Path) -> None:
+    async def flow() -> None:
+        async with panel(first) as (driver, screen):
+            await driver.until(lambda: screen._report is not None)
+            await driver.press("3")
+            queue = driver.app.screen_stack[0]
+            assert isinstance(queue, FalseNegativesScreen)
+            await driver.until(lambda: "Nobody has looked" in driver.text)
+            for undo_steps, panel_key in ((1, "3"), (0, "7")):
+                await driver.press(panel_key)
+                project = Project.open(first)
+                if undo_steps:
+                    stored_there = load(EvaluationFolder(first / "evaluations" / "first"))
+                    assert send(project, miss(stored_there, "r11", "after"), To.ANSWERS).rows
+                else:
+                    with project.locked():
+                        assert project.ledger.undo()
+                words = f"undo {undo_steps}  redo {1 - undo_steps}"
+                await driver.until(lambda words=words: words in driver.text)
+                if undo_steps:
+                    await driver.until(lambda: len(queue.query_one("#candidates", Lines).options) > 0)
+
+    run(flow)
+
+
+def test_what_is_cut_says_what_it_is_compared_with(first: Path) -> None:
+    async def flow() -> None:
+        async with panel(first) as (driver, screen):
+            await on_after(driver, screen)
+            # Where one system a class is what the others are compared with, nothing has to be named.
+            assert told(screen, "#ev-table-head").endswith("win/tie/loss")
+            await driver.press("b")
+            await driver.until(lambda: "◆ after" in "\n".join(listed(screen, "#ev-systems")))
+            # Its own whole vectors stay what it is compared with.
+            cut = [line for line in listed(screen, "#ev-systems") if "↳" in line]
+            assert len(cut) == 2 and all(line.endswith(" before") for line in cut)
+            assert told(screen, "#ev-table-head").endswith(" to")
+            assert screen._report is not None
+            places = [line.name for line in screen._report.systems]
+            await driver.press("home", *["down"] * places.index("short"))
+            await driver.until(lambda: "↳ compared with before" in told(screen, "#ev-system-text"))
+
+    run(flow)
+
+
+def test_a_move_is_not_taken_back_by_a_drawing_that_comes_before_it_is_told(first: Path) -> None:
+    async def flow() -> None:
+        async with panel(first) as (driver, screen):
+            await driver.until(lambda: screen._report is not None)
+            await driver.press("right")
+            view = screen.query_one("#ev-systems", Lines)
+            view.action_cursor_down()
+            screen._on_system = "before"
+            screen._draw_report()
+            await driver.until(lambda: (here := screen._system) is not None and here.name == "after")
+            await driver.settle()
+            assert screen._system is not None and screen._system.name == "after" and view.highlighted == 1
+
+    run(flow)
+
+
+def test_what_is_shown_stays_in_view_when_the_terminal_shrinks(first: Path) -> None:
+    for at in range(12):
+        stored(first, f"more-{at:02}", retrieval(PAIRS), SYSTEMS[:2], made=BEGAN - 60 * at - 60)
+
+    async def flow() -> None:
+        async with panel(first, (140, 40)) as (driver, screen):
+            await driver.press("end")
+            await driver.until(lambda: screen._report is not None and screen._report.entry.name == "more-11")
+            await driver.pilot.resize_terminal(80, 24)
+            await driver.settle()
+            view = screen.query_one("#ev-entries", Lines)
+            await driver.until(lambda: view.scroll_y <= 12 < view.scroll_y + view.size.height)
+            assert "▸✓ more-11" in driver.text and "more-11 on test" in driver.text
+
+    run(flow)
+
+
 def test_filters_slices_and_costs(first: Path) -> None:
     async def flow() -> None:
         async with panel(first) as (driver, screen):
@@ -200,6 +287,15 @@ def test_filters_slices_and_costs(first: Path) -> None:
             words = told(screen, "#ev-costs .ev-text")
             assert "1,234" in words and "4.2 ms" in words and "truncation: ndcg@10" in words and "quantisation" in words
             assert "dim 64" in words and "bytes 256" in words
+            # What runs no model counts no threads: that is no other machine.
+            report = screen._report
+            assert report is not None
+            systems = [
+                line._replace(operations=COST._replace(device="cpu")) if line.name == "words" else line
+                for line in report.systems
+            ]
+            drawn = [line.plain for line in cost_lines(report._replace(systems=tuple(systems)), 90, 30)]
+            assert [line.split(";")[0] for line in drawn if "of one query alone" in line] == ["on cpu, 2 threads"]
             await driver.press("T", "T", "T")
             assert screen._tab_here == "systems"
 
@@ -231,7 +327,7 @@ def test_runs_stand_beside_evaluations_and_a_damaged_one_hides_none(first: Path)
     async def flow() -> None:
         async with panel(first) as (driver, screen):
             signs = [line.split()[:2] for line in listed(screen, "#ev-entries")]
-            assert signs == [["▪", "good"], ["◧", "half"], ["✓", "damaged"], ["✓", "first"]]
+            assert signs == [["▸▪", "good"], ["◧", "half"], ["✓", "damaged"], ["✓", "first"]]
             await driver.until(lambda: "good@baseline" in "\n".join(listed(screen, "#ev-systems")))
             await driver.press("down")
             await driver.until(lambda: "not finished" in told(screen, "#ev-head"))

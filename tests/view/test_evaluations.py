@@ -70,6 +70,9 @@ def test_evaluations_and_finished_runs_are_listed_newest_first(bench: Bench, roo
         ("half", False, False, 2),
         ("first", False, True, 6),
     ]
+    far = ("far", Dense(model="BAAI/bge-m3"), "The model is out of reach.")
+    stored(root, "none", retrieval(PAIRS), [far, ("too far", *far[1:])], made=BEGAN - 60)
+    assert [(entry.systems, entry.failed) for entry in evaluations(bench).entries[1:]] == [(2, 0), (6, 1), (2, 2)]
     half = told(evaluations(bench, "half"))
     assert [line.name for line in half.systems] == ["before", "after"] and "not finished" in " ".join(half.notes)
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from studio.errors import UnavailableError
-from studio.project.ledger import Action
+from studio.project.ledger import Action, Target
 from studio.project.project import Project
 from studio.project.rows import RowFile
 from studio.view.bench import Bench
@@ -80,6 +80,25 @@ def test_a_read_only_session_decides_nothing(make_project: Callable[..., Project
         with pytest.raises(UnavailableError, match="read-only"):
             attempt()
     assert session.project.ledger.log() == []
+
+
+def test_what_another_process_decides_is_noticed_once_and_own_decisions_are_not(
+    make_project: Callable[..., Project],
+) -> None:
+    session = _caught_up(_session(make_project([("a", "p"), ("b", "p2")])))
+    assert not session.behind()
+    session.decide([Step(Action.DROP, [0], "x")])
+    session.undo()
+    session.redo()
+    assert not session.behind()
+    # Looking is no writing.
+    _caught_up(session)
+    assert not session.behind()
+    other = Project.open(session.project.root)
+    with other.locked():
+        other.ledger.append_step([(Action.TAG, "there", [Target(session.row_id(1), value="ver")])], actor="person")
+    assert session.behind() and not session.behind()
+    assert _caught_up(session).undo_steps == 2 and not session.behind()
 
 
 _STEP = st.tuples(st.sampled_from([Action.KEEP, Action.DROP, Action.EDIT]), st.integers(0, 3))
