@@ -5,24 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-_EVALUATIONS = "evaluations"
+from studio.named_folders import NamedFolder
 
 
 @dataclass(frozen=True, order=True)
-class EvaluationFolder:
+class EvaluationFolder(NamedFolder):
     """One evaluation, below `evaluations/` of a project."""
-
-    root: Path
-
-    @property
-    def name(self) -> str:
-        """What the evaluation is called."""
-        return self.root.name
-
-    @property
-    def project(self) -> Path:
-        """The project's directory."""
-        return self.root.parent.parent
 
     @property
     def request(self) -> Path:

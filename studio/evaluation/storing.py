@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from studio.errors import InputError, UsageError
+from studio.errors import InputError
 from studio.evaluation.folder import EvaluationFolder
 from studio.evaluation.parts import load_set, load_system, set_is_frozen
 from studio.evaluation.requests import load_request
@@ -20,11 +20,11 @@ from studio.evaluation.sets import About, EvaluationSet, Judged, RetrievalSet, S
 from studio.evaluation.similarity import ACCURACY, SPEARMAN
 from studio.evaluation.systems import Dense, SystemClass
 from studio.evaluation.wording import numbered
+from studio.named_folders import Shelf
 from studio.runs.folder import RunFolder
 from studio.runs.summary import read_toml
 
-_FOLDER = "evaluations"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+_EVALUATIONS = Shelf("evaluations", "request.json", "evaluation")
 
 
 def evaluation_folder(project: Path, name: str) -> EvaluationFolder:
@@ -33,12 +33,7 @@ def evaluation_folder(project: Path, name: str) -> EvaluationFolder:
     Raises:
         UsageError: an evaluation cannot be called that.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"An evaluation cannot be called {name!r}.",
-            remedy="use letters, digits, dots, dashes and underscores, 80 at most, a letter or digit first",
-        )
-    return EvaluationFolder(project / _FOLDER / name)
+    return EvaluationFolder(_EVALUATIONS.place(project, name))
 
 
 def existing_evaluation(project: Path, name: str) -> EvaluationFolder:
@@ -48,24 +43,19 @@ def existing_evaluation(project: Path, name: str) -> EvaluationFolder:
         UsageError: an evaluation cannot be called that.
         InputError: there is none; those that are there are named.
     """
-    folder = evaluation_folder(project, name)
-    if not folder.request.exists():
-        known = ", ".join(found.name for found in evaluation_folders(project)) or "there is none yet"
-        raise InputError(f"There is no evaluation `{name}`.", where=str(project / _FOLDER), remedy=f"known: {known}")
-    return folder
+    return EvaluationFolder(_EVALUATIONS.existing(project, name))
 
 
 def evaluation_folders(project: Path) -> list[EvaluationFolder]:
     """Every evaluation of a project, finished or not, by name."""
-    found = (project / _FOLDER).glob("*/request.json")
-    return sorted(EvaluationFolder(path.parent) for path in found if _NAME.fullmatch(path.parent.name))
+    return [EvaluationFolder(path) for path in _EVALUATIONS.all_of(project)]
 
 
 def free_name(project: Path, wanted: str) -> str:
     """A name that no evaluation has: `plain_name` of what is wanted, with a number if it is taken."""
     short = plain_name(wanted)
     name, number = short, 1
-    while (project / _FOLDER / name).exists():
+    while (project / _EVALUATIONS.folder / name).exists():
         number += 1
         name = f"{short}-{number}"
     return name

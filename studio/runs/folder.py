@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.errors import InputError, UsageError
+from studio.named_folders import NamedFolder, Shelf
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_RUNS = "runs"
+_RUNS = Shelf("runs", "run.toml", "run")
 
 
 @dataclass(frozen=True, order=True)
-class RunFolder:
+class RunFolder(NamedFolder):
     """One run, below `runs/` of a project."""
-
-    root: Path
-
-    @property
-    def name(self) -> str:
-        """What the run is called."""
-        return self.root.name
-
-    @property
-    def project(self) -> Path:
-        """The project's directory."""
-        return self.root.parent.parent
 
     @property
     def spec(self) -> Path:
@@ -85,12 +71,7 @@ def run_folder(project: Path, name: str) -> RunFolder:
     Raises:
         UsageError: a run cannot be called that.
     """
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"A run cannot be called {name!r}.",
-            remedy="use letters, digits, dots, dashes and underscores, 80 at most, a letter or digit first",
-        )
-    return RunFolder(project / _RUNS / name)
+    return RunFolder(_RUNS.place(project, name))
 
 
 def existing_run(project: Path, name: str) -> RunFolder:
@@ -100,15 +81,9 @@ def existing_run(project: Path, name: str) -> RunFolder:
         UsageError: a run cannot be called that.
         InputError: there is none; those that are there are named.
     """
-    folder = run_folder(project, name)
-    if not folder.spec.exists():
-        known = ", ".join(run.name for run in run_folders(project)) or "there is none yet"
-        raise InputError(f"There is no run `{name}`.", where=str(project / _RUNS), remedy=f"known: {known}")
-    return folder
+    return RunFolder(_RUNS.existing(project, name))
 
 
 def run_folders(project: Path) -> list[RunFolder]:
     """Every run of a project, by name."""
-    return sorted(
-        RunFolder(spec.parent) for spec in (project / _RUNS).glob("*/run.toml") if _NAME.fullmatch(spec.parent.name)
-    )
+    return [RunFolder(path) for path in _RUNS.all_of(project)]

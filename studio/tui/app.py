@@ -235,7 +235,11 @@ class StudioApp(App[None], inherit_bindings=False):
         """
         if self.engine is None:
             raise UnavailableError("No project is open.")
-        return await asyncio.wrap_future(self.engine.ask(name, slot=slot, **arguments))
+        answer = await asyncio.wrap_future(self.engine.ask(name, slot=slot, **arguments))
+        if not self.is_running:
+            # It came while the studio closes: what would show it is gone.
+            raise asyncio.CancelledError
+        return answer
 
     def start_job(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -46,6 +46,13 @@ class Looked(NamedTuple):
     def reference(self) -> str:
         """The system that this one's queries are compared with; "": none."""
         return "" if self.system.refused else self.system.reference
+
+    @property
+    def pair(self) -> dict[str, Any]:
+        """This system and its reference, as the engine is asked about the two."""
+        entry = self.report.entry
+        names = {"reference": self.reference, "other": self.system.name, "metric": self.report.metric}
+        return {"evaluation": entry.name, "is_run": entry.is_run, **names}
 
     @property
     def no_queries(self) -> str:
@@ -125,16 +132,7 @@ class QueriesTab(Vertical):
     async def _load(self, looked: Looked, key: tuple[object, ...]) -> None:
         try:
             await asyncio.sleep(DEBOUNCE)
-            found = await self._studio.ask(
-                "evaluated_pair",
-                slot="evaluated_pair",
-                evaluation=looked.report.entry.name,
-                is_run=looked.report.entry.is_run,
-                reference=looked.reference,
-                other=looked.system.name,
-                metric=looked.report.metric,
-                which=self.which,
-            )
+            found = await self._studio.ask("evaluated_pair", slot="evaluated_pair", which=self.which, **looked.pair)
         except (Cancelled, asyncio.CancelledError):
             if self._asked == key:
                 self._asked = None

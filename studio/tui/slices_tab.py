@@ -78,16 +78,7 @@ class SlicesTab(VerticalScroll):
         key = self._asked
         try:
             await asyncio.sleep(DEBOUNCE)
-            found = await self._studio.ask(
-                "evaluation_slices",
-                slot="evaluation_slices",
-                evaluation=looked.report.entry.name,
-                is_run=looked.report.entry.is_run,
-                reference=looked.reference,
-                other=looked.system.name,
-                metric=looked.report.metric,
-                by=self.by,
-            )
+            found = await self._studio.ask("evaluation_slices", slot="evaluation_slices", by=self.by, **looked.pair)
         except (Cancelled, asyncio.CancelledError):
             return
         except StudioError as error:

@@ -129,11 +129,18 @@ async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     return found
 
 
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def gone(processes: list[psutil.Process]) -> None:
     """Wait until all of these have ended."""
 
     async def ended() -> bool:
-        return not [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        return not any(alive(one) for one in processes)
 
     await until(ended)
 
