@@ -192,7 +192,8 @@ def entries(root: Path) -> tuple[Entry, ...]:
 
 def _of_evaluation(folder: EvaluationFolder) -> Entry:
     try:
-        systems = [path for path in folder.systems.iterdir() if path.is_dir()]
+        # A name with a dot before it is a system that is being written.
+        systems = [path for path in folder.systems.glob("[!.]*") if path.is_dir()]
     except OSError:
         systems = []
     failed = sum(_not_run(system / "about.json", _written(system)) for system in systems)
