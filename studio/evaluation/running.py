@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -20,7 +19,7 @@ from studio.evaluation.trec import read_run
 from studio.evaluation.trec_scores import positions
 from studio.evaluation.vectors import Context, context_of, described, resolve
 from studio.files import sha256_of
-from studio.models.embed import embed
+from studio.models.embed import embed, files_fingerprint
 from studio.models.lexical import BM25Index
 from studio.models.load import model_spec
 from studio.models.neighbours import Neighbours, nearest, pair_scores
@@ -325,8 +324,5 @@ def _revision(system: Reranked) -> str:
     folder = Path(system.model).expanduser()
     if not folder.is_dir():
         return f"{system.model}@{system.revision}" if system.revision else system.model
-    whole = hashlib.sha256()
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in _MODEL_FILES and file.is_file():
-            whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256_of(file)}\n".encode())
-    return f"sha256:{whole.hexdigest()}"
+    files = (file for file in sorted(folder.rglob("*")) if file.suffix in _MODEL_FILES and file.is_file())
+    return files_fingerprint(folder, files)

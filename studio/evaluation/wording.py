@@ -5,11 +5,17 @@ from __future__ import annotations
 _NAME = 60
 
 
-def shortened(name: str, limit: int = _NAME) -> str:
-    """A name with its middle left out where it is long: what tells two apart is often at the end."""
+def shortened(name: str, limit: int = _NAME, end: int | None = None) -> str:
+    """A name with its middle left out where it is long: what tells two apart is often at the end.
+
+    Args:
+        name: the name.
+        limit: characters, the mark of the omission included.
+        end: characters of the end that stay; None: a third of the limit.
+    """
     if len(name) <= limit:
         return name
-    end = limit // 3
+    end = limit // 3 if end is None else end
     return f"{name[: limit - end - 1]}…{name[-end:]}"
 
 

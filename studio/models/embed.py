@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -147,8 +147,16 @@ def model_fingerprint(spec: ModelSpec) -> str:
         folder = locate(spec.id_or_path, spec.revision)
         if _COMMIT.fullmatch(folder.name):
             return f"{spec.id_or_path}@{folder.name}"
+    return files_fingerprint(folder, _content_files(folder))
+
+
+def files_fingerprint(folder: Path, files: Iterable[Path]) -> str:
+    """Return the sha256 over names and contents of a folder's files, in the order given.
+
+    The hash of a file is remembered in this process as long as its size and time stay the same.
+    """
     whole = hashlib.sha256()
-    for file in _content_files(folder):
+    for file in files:
         whole.update(f"{file.relative_to(folder).as_posix()}\0{_content_of(file)}\n".encode())
     return f"sha256:{whole.hexdigest()}"
 

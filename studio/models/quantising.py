@@ -88,7 +88,7 @@ def quantised(vectors: F32, precision: Precision) -> Codes:
     step = (highest or 1.0) / _MOST if precision == "int8" else 1.0
     for low in blocks:
         rows = slice(low, low + _ROWS_AT_ONCE)
-        values[rows] = _coded(vectors[rows], precision, step)
+        values[rows] = coded(vectors[rows], precision, step)
     return Codes(values, precision, step)
 
 
@@ -101,7 +101,8 @@ def _check_finite(highest: float) -> None:
         )
 
 
-def _coded(vectors: F32, precision: Precision, step: float) -> I8:
+def coded(vectors: F32, precision: Precision, step: float) -> I8:
+    """The codes of vectors, int8 of their shape, where `step` is what a code of 1 is worth (int8)."""
     if precision == "binary":
         return np.where(vectors > 0, 1, -1).astype(np.int8)
     codes: I8 = np.clip(np.rint(vectors / np.float32(step)), -_MOST, _MOST).astype(np.int8)
@@ -131,7 +132,7 @@ def nearest_codes(
         InputError: a query holds NaN or infinity.
     """
     _check_finite(float(np.abs(queries).max(initial=0)))
-    asked = _coded(queries, passages.precision, passages.step)
+    asked = coded(queries, passages.precision, passages.step)
     wanted = min(k * max(1, rescore), len(passages.values))
     # Blocks are brought to float32 as they are read; a sum of whole numbers below 2²⁴ is exact in it.
     codes = cast("Vectors", asked), cast("Vectors", passages.values)
@@ -163,7 +164,7 @@ def pair_scores_of_codes(left: F32, right: Codes, *, rescored: bool = False) -> 
         rescored: whether the left side stays float32; else it is coded as the right one is.
     """
     dimensions = max(1, left.shape[1])
-    own = left if rescored else _coded(left, right.precision, right.step)
+    own = left if rescored else coded(left, right.precision, right.step)
     each = right.step if right.precision == "int8" else 1 / np.sqrt(dimensions)
     products = np.einsum("ij,ij->i", own.astype(np.float64), right.values.astype(np.float64))
     scores: F32 = (products * (each if rescored else each**2)).astype(np.float32)

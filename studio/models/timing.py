@@ -25,7 +25,7 @@ from studio.models.embed import Encoder, embed
 from studio.models.lexical import BM25Index
 from studio.models.load import Dtype, ModelSpec, load_model
 from studio.models.neighbours import F32
-from studio.models.quantising import Precision, index_bytes, quantised, truncated
+from studio.models.quantising import Precision, coded, index_bytes, quantised, truncated
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -225,7 +225,7 @@ def _index(vectors: F32, part: DensePart, k: int, device: str) -> Callable[[F32]
         held = torch.from_numpy(codes.values).to(device)
 
         def by_bytes(query: F32) -> Any:
-            asked = torch.from_numpy(np.clip(np.rint(query / np.float32(codes.step)), -127, 127)).to(device)
+            asked = torch.from_numpy(coded(query, "int8", codes.step).astype(np.float32)).to(device)
             scores = torch.cat([block.float() @ asked for block in held.split(_BLOCK)])
             rows = scores.topk(fetched).indices
             if not part.rescore:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from studio.evaluation.sets import SetKind
+from studio.evaluation.wording import shortened
 from studio.tui.cluster_drawing import count
 from studio.tui.run_numbers import CHANCE, decimal, p_words, score_words, signed
 from studio.tui.safe import safe, safe_text
@@ -143,12 +144,7 @@ def _name_width(width: int, *, to: bool) -> int:
 
 
 def _short(name: str, width: int) -> str:
-    """A name cut in its middle: what tells forms of one model apart stands at the end."""
-    words = safe_text(name)
-    if len(words) <= width:
-        return words
-    end = (width - 1) // 2
-    return f"{words[: width - 1 - end]}…{words[-end:]}"
+    return shortened(safe_text(name), width, (width - 1) // 2)
 
 
 def _own(line: SystemLine) -> str:
